@@ -1,0 +1,153 @@
+"""Files from the network: to a cache, checked by hash, continued where an earlier download broke off."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import requests
+
+DATA_ROOT = "FOURHANDS_DATA"
+_TIMEOUT = 30  # seconds without a byte
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A file on the network."""
+
+    file_name: str
+    urls: tuple[str, ...]
+    """Where it lies: mirrors in the order to try."""
+    known_hash: str
+    """`md5:...` or `sha256:...` of the whole file."""
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept."""
+    return Path(platformdirs.user_cache_dir("fourhands"))
+
+
+def choose_folder(name: str, folder: Path | None, holds_data: Callable[[Path], bool]) -> Path | None:
+    """The folder to read data set `name` from: `folder` if given, else the data root's; None: neither, use the cache.
+
+    Raises:
+        UserError: `folder` is no folder.
+    """
+    if folder is not None:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder; name the folder that holds the files of {name}")
+        return folder
+    root = os.environ.get(DATA_ROOT)
+    if root and holds_data(Path(root) / name):
+        return Path(root) / name
+    return None
+
+
+def fetch(remote: Remote, folder: Path) -> Path:
+    """The file in `folder`, downloaded if it is not there with the right hash.
+
+    Raises:
+        UserError: no mirror gave the right file, or the folder cannot be written. Nothing half-written stands under
+            the file's name; what arrived before a connection broke off is kept beside it and continued next time.
+    """
+    import pooch  # noqa: PLC0415  (slow to import, and most runs download nothing)
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    pooch.get_logger().setLevel("WARNING")
+    reasons = []
+    for url in remote.urls:
+        try:
+            path = pooch.retrieve(
+                url, remote.known_hash, fname=remote.file_name, path=folder, downloader=_Resuming(remote, folder)
+            )
+            return Path(path)
+        except UserError as error:
+            reasons.append(f"{url} {error}")
+        except RequestException as error:
+            reasons.append(f"{url} could not be reached or broke off ({_root_cause(error)})")
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+        except ValueError:  # pooch's word for a wrong hash; it has removed the file
+            reasons.append(f"{url} gave a file whose hash is not {remote.known_hash}")
+    raise UserError(
+        f"could not download {remote.file_name}: {'; '.join(reasons)}; try again later (what has arrived is kept), "
+        f"or put the files into a folder that {DATA_ROOT} or --data NAME:FOLDER points to"
+    )
+
+
+def cannot_write(folder: Path, error: OSError) -> UserError:
+    """The error for a folder that takes no files."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return UserError(f"the disk of {folder} is full ({error.strerror}); free space there and try again")
+    return UserError(
+        f"cannot write to {folder} ({error.strerror}); make it writable, set XDG_CACHE_HOME to a folder that is, "
+        f"or point {DATA_ROOT} to a folder that has the files"
+    )
+
+
+class _Resuming:
+    """A downloader for pooch that adds to what an earlier call left in `FILE.part`."""
+
+    def __init__(self, remote: Remote, folder: Path) -> None:
+        self._name = remote.file_name
+        self._part = folder / f"{remote.file_name}.part"
+
+    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:  # noqa: ANN401 (pooch passes itself)
+        import requests  # noqa: PLC0415
+
+        have = self._part.stat().st_size if self._part.exists() else 0
+        # ranges count the bytes of the file itself, so it must not be packed on the way
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+            if response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # else the part is whole
+                self._receive(response, have)
+        self._part.replace(output_file)
+
+    def _receive(self, response: requests.Response, have: int) -> None:
+        status = response.status_code
+        if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            raise UserError(f"answered {status} {response.reason}")
+        if "text/html" in response.headers.get("Content-Type", ""):
+            raise UserError("answered with a web page instead of the file")
+        if status == HTTPStatus.PARTIAL_CONTENT:
+            start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+            if start is None or int(start[1]) != have:
+                raise UserError(f"answered with another part of the file than the one from byte {have}")
+        else:
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with _progress() as progress, self._part.open("ab" if have else "wb") as file:
+            task = progress.add_task(self._name, total=total, completed=have)
+            for chunk in response.iter_content(_CHUNK):
+                file.write(chunk)
+                progress.advance(task, len(chunk))
+        if total is not None and self._part.stat().st_size < total:
+            raise UserError(f"broke off after {self._part.stat().st_size:,} of {total:,} bytes")
+
+
+def _progress() -> Any:  # noqa: ANN401 (rich is imported only here)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+
+def _root_cause(error: BaseException) -> str:
+    while isinstance(cause := error.__context__, Exception):
+        error = cause
+    return str(error) or type(error).__name__

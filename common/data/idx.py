@@ -1,0 +1,142 @@
+"""IDX files, the format of MNIST and EMNIST: a header with the sizes, then the bytes.
+
+Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
+"""
+
+# N examples, H height, W width
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from common.data.dataset import Split
+from common.errors import UserError
+
+SIZE = 28
+_UNSIGNED_BYTES = 0x08
+# four times the largest known file (EMNIST byclass, 547 MB), so that a gzip bomb cannot fill the memory
+_MOST_BYTES = 1 << 31
+_CHUNK = 1 << 20
+
+
+def find_idx(folder: Path, name: str) -> Path | None:
+    """The file of that name in `folder`: plain or gzip, spelt `-idx3-ubyte` or `.idx3-ubyte`; None if it is not there."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for path in (folder / spelling, folder / f"{spelling}.gz"):
+            if path.exists():
+                return path
+    return None
+
+
+def read_idx(path: Path, *, dims: int) -> UInt8[np.ndarray, "..."]:
+    """The array in an IDX file of unsigned bytes with `dims` dimensions, plain or gzip.
+
+    Raises:
+        UserError: the file is missing, unreadable or no IDX file, or is shorter or longer than its header says.
+    """
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            if not packed:
+                return _read(raw, path, dims)
+            with gzip.GzipFile(fileobj=raw) as file:
+                return _read(file, path, dims)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; put the IDX file there, plain or as .gz") from None
+    except EOFError:
+        raise UserError(f"{path} breaks off in the middle of its gzip data; copy or download it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is corrupt gzip ({error}); copy or download it again") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; expected an IDX file that you may read") from None
+
+
+def _read(file: BinaryIO | gzip.GzipFile, path: Path, dims: int) -> UInt8[np.ndarray, "..."]:
+    length = 4 + 4 * dims
+    header = file.read(length)
+    magic = bytes((0, 0, _UNSIGNED_BYTES, dims))
+    if header[:4] != magic:
+        raise UserError(
+            f"{path} starts with {header[:4].hex() or 'nothing'}; an IDX file of unsigned bytes in {dims} dimensions "
+            f"starts with {magic.hex()}; check that it is the right file"
+        )
+    if len(header) < length:
+        raise UserError(f"{path} ends inside its header, after {len(header)} of {length} bytes; copy it again")
+    shape = struct.unpack(f">{dims}I", header[4:])
+    expected = math.prod(shape)
+    sizes = "×".join(map(str, shape))
+    if expected > _MOST_BYTES:
+        raise UserError(f"{path} says it holds {sizes} bytes, more than {_MOST_BYTES:,}; its header must be corrupt")
+    # read what is there, piece by piece: the header's word is no reason to allocate
+    content = bytearray()
+    while len(content) <= expected and (chunk := file.read(min(_CHUNK, expected + 1 - len(content)))):
+        content += chunk
+    if len(content) < expected:
+        raise UserError(
+            f"{path} holds {len(content):,} bytes after its header, which says {sizes} = {expected:,}; copy it again"
+        )
+    if len(content) > expected:
+        raise UserError(
+            f"{path} holds more than the {expected:,} bytes ({sizes}) that its header says; "
+            "the file or its header is damaged, copy it again"
+        )
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def write_idx(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
+    """Write `array` as an IDX file, gzip if the name ends in .gz."""
+    header = struct.pack(f">4B{array.ndim}I", 0, 0, _UNSIGNED_BYTES, array.ndim, *array.shape)
+    content = header + array.tobytes()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def read_characters(folder: Path, part: str, class_of: Mapping[int, int]) -> Split:
+    """Images and labels of `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte` in `folder`.
+
+    Args:
+        folder: that holds the two files.
+        part: what their names start with.
+        class_of: class of each label that may occur.
+
+    Raises:
+        UserError: a file is missing or damaged, the counts disagree, a label has no class, or images are not 28×28.
+    """
+    images_path, labels_path = (
+        find_idx(folder, name) or folder / name for name in (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+    )
+    images_NHW = read_idx(images_path, dims=3)
+    labels_N = read_idx(labels_path, dims=1)
+    if images_NHW.shape[1:] != (SIZE, SIZE):
+        height, width = images_NHW.shape[1:]
+        raise UserError(f"{images_path} holds images of {height}×{width} pixels; expected {SIZE}×{SIZE}")
+    if len(images_NHW) != len(labels_N):
+        raise UserError(
+            f"{images_path} holds {len(images_NHW):,} images but {labels_path.name} {len(labels_N):,} labels; "
+            "expected one label per image, check that both files belong together"
+        )
+    if not len(labels_N):
+        raise UserError(f"{images_path} holds no images; expected at least one")
+    return Split(images_NHW=images_NHW, labels_N=_classes(labels_N, labels_path, class_of))
+
+
+def _classes(labels_N: UInt8[np.ndarray, "N"], path: Path, class_of: Mapping[int, int]) -> Int[np.ndarray, "N"]:
+    table = np.full(256, -1, dtype=np.int64)
+    table[list(class_of)] = list(class_of.values())
+    classes_N = table[labels_N]
+    if classes_N.min() < 0:
+        index = int(np.argmin(classes_N))
+        raise UserError(
+            f"{path}: label {index} is {labels_N[index]}; expected {min(class_of)} to {max(class_of)}; "
+            "check that the file belongs to this data set"
+        )
+    return classes_N

@@ -1,0 +1,90 @@
+"""The border: what each implementation answers, NumPy on both sides.
+
+An implementation is a package with an entry point in the group `fourhands.implementations`, whose value is a
+function `build(spec, *, seed, device, dtype) -> Recognizer`. The command line, the suite and the report know no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from common.data.dataset import Batch
+from common.errors import UserError, unknown_name
+from common.spec import Spec
+
+if TYPE_CHECKING:
+    from common.training.run import Run
+
+# B batch, H height, W width, K classes
+
+GROUP = "fourhands.implementations"
+
+Device = Literal["cpu", "gpu"]
+DType = Literal["float32", "float64"]
+
+
+class Recognizer(Protocol):
+    """One model of one rung in one framework."""
+
+    packages: ClassVar[tuple[str, ...]]
+    """Distributions whose versions belong in a result, such as ("jax", "flax", "optax")."""
+    spec: Spec
+
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take canonical weights (see `common.weights`), already held against the spec."""
+
+    def export_weights(self) -> dict[str, np.ndarray]:
+        """Canonical weights, C-contiguous copies in the model's dtype."""
+
+    def logits(self, images_BHW1: Float[np.ndarray, "B H W 1"]) -> Float[np.ndarray, "B K"]:
+        """Unnormalised scores per class, dropout off. Any B from 1."""
+
+    def loss_and_gradients(self, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
+        """Mean softmax cross-entropy in nats, and its gradient per canonical parameter, dropout off."""
+
+    def fit(self, run: Run) -> None:
+        """Train from the present weights, or from `run.checkpoint` if there is one, as `run.config` says."""
+
+    def placement(self) -> dict[str, Device]:
+        """Where each parameter (by canonical name) and the output ("logits") really lie, read off the arrays."""
+
+
+class Build(Protocol):
+    """An implementation's entry point."""
+
+    def __call__(self, spec: Spec, *, seed: int = 0, device: Device = "cpu", dtype: DType = "float32") -> Recognizer:
+        """A model that starts from `common.weights.initial_weights(spec, seed)`.
+
+        Raises:
+            UserError: the device is not there.
+        """
+
+
+def implementations() -> dict[str, EntryPoint]:
+    """Name to entry point of every implementation that is registered, whether or not its framework is installed."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def load_implementation(name: str) -> Build:
+    """The `build` function of the implementation called `name`.
+
+    Raises:
+        UserError: unknown name, or its framework is not installed.
+    """
+    known = implementations()
+    if name not in known:
+        raise unknown_name("framework", name, known)
+    try:
+        build: Build = known[name].load()
+    except ModuleNotFoundError as error:
+        package = known[name].dist.name if known[name].dist else "fourhands"
+        raise UserError(
+            f"framework {name!r} is not installed ({error.name} is missing); "
+            f'install it with: pip install "{package}[{name}]"'
+        ) from None
+    return build

@@ -1,0 +1,160 @@
+"""The one weights file that every implementation reads and writes.
+
+safetensors, float32. Each parameter stands under its canonical name in its canonical layout (see `common.spec`).
+Metadata: format, spec, charset, preprocessing, provenance. Two more tensors make the file prove itself: the golden
+example, a few small images with the logits that the trained model gave for them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from common.charset import Charset
+from common.errors import UserError
+from common.files import write_atomically
+from common.spec import Parameter, Spec, spec_from_dict, spec_to_dict
+
+# G golden images, H height, W width, K classes
+
+FORMAT = "fourhands-weights-1"
+PREPROCESSING = "uint8 image, ink 255 on paper 0, divided by 255"
+
+Weights = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """Images with the logits that the model gave for them when the file was written."""
+
+    images_GHW: UInt8[np.ndarray, "G H W"]
+    logits_GK: Float[np.ndarray, "G K"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """What a weights file holds."""
+
+    spec: Spec
+    charset: Charset
+    weights: Weights
+    golden: Golden
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Where the weights come from: framework, data, seed, versions."""
+
+
+def initial_weights(spec: Spec, seed: int) -> Weights:
+    """The weights every implementation starts from, float32, drawn from the seed and each parameter's name.
+
+    Sources: He et al. 2015 (normal, variance 2 / fan_in); Glorot & Bengio 2010 (uniform, variance 2 / (fan_in + fan_out)).
+    """
+    return {name: _draw(name, parameter, seed) for name, parameter in spec.parameters().items()}
+
+
+def _draw(name: str, parameter: Parameter, seed: int) -> np.ndarray:
+    if parameter.initializer == "zeros":
+        return np.zeros(parameter.shape, np.float32)
+    rng = np.random.default_rng([seed, *name.encode()])
+    receptive_field = int(np.prod(parameter.shape[:-2]))
+    fan_in, fan_out = parameter.shape[-2] * receptive_field, parameter.shape[-1] * receptive_field
+    if parameter.initializer == "he_normal":
+        return (rng.standard_normal(parameter.shape) * np.sqrt(2 / fan_in)).astype(np.float32)
+    limit = np.sqrt(6 / (fan_in + fan_out))
+    return rng.uniform(-limit, limit, parameter.shape).astype(np.float32)
+
+
+def check_weights(weights: Mapping[str, np.ndarray], spec: Spec, origin: str) -> None:
+    """Hold names, shapes and values against the spec's table.
+
+    Args:
+        weights: canonical name to array.
+        spec: the model they are for.
+        origin: what to call the weights in an error.
+
+    Raises:
+        UserError: a missing or extra name, a wrong shape, a value that is not finite.
+    """
+    table = spec.parameters()
+    if missing := table.keys() - weights.keys():
+        raise UserError(f"{origin} lacks {_listed(missing)}, which rung {spec.rung} needs; is it of another rung?")
+    if extra := weights.keys() - table.keys():
+        raise UserError(f"{origin} holds {_listed(extra)}, which rung {spec.rung} does not have; is it of another rung?")
+    for name, parameter in table.items():
+        array = weights[name]
+        if array.shape != parameter.shape:
+            raise UserError(
+                f"{origin}: {name} has shape {array.shape} where the spec needs {parameter.shape}; "
+                "use weights of the same spec"
+            )
+        if not np.isfinite(array).all():
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise UserError(f"{origin}: {name}{list(index)} is {array[index]}; the file is damaged or training diverged")
+
+
+def save_weights(path: Path, content: WeightsFile) -> None:
+    """Write the file atomically: it is there whole or not at all.
+
+    Raises:
+        UserError: the folder is not writable, or the disk is full.
+    """
+    # safetensors 0.8 writes a transposed view's bytes in the wrong order, so every array is made contiguous
+    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in content.weights.items()}
+    tensors["golden.images"] = np.ascontiguousarray(content.golden.images_GHW)
+    tensors["golden.logits"] = np.ascontiguousarray(content.golden.logits_GK, np.float32)
+    metadata = {
+        "format": FORMAT,
+        "spec": json.dumps(spec_to_dict(content.spec)),
+        "charset": json.dumps(content.charset.characters, ensure_ascii=False),
+        "preprocessing": PREPROCESSING,
+        "provenance": json.dumps(content.provenance, sort_keys=True),
+    }
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_weights(path: Path) -> WeightsFile:
+    """Read a weights file and hold it against its own spec.
+
+    Raises:
+        UserError: no such file, no safetensors, another format, or weights that do not fit the spec.
+    """
+    if not path.is_file():
+        raise UserError(f"no weights file at {path}; give a run folder or a .safetensors file")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a safetensors file ({error}); give a file that `fourhands train` wrote") from None
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{path} has format {metadata.get('format')!r} where {FORMAT!r} was expected; "
+            "give a file that `fourhands train` wrote"
+        )
+    try:
+        spec = spec_from_dict(json.loads(metadata["spec"]))
+        charset = Charset(tuple(json.loads(metadata["charset"])))
+        provenance = json.loads(metadata["provenance"])
+        golden = Golden(images_GHW=tensors.pop("golden.images"), logits_GK=tensors.pop("golden.logits"))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} lacks readable metadata ({error}); train again or restore the file") from None
+    if len(charset) != spec.num_classes:
+        raise UserError(
+            f"{path}: the charset has {len(charset)} characters where the spec has {spec.num_classes} classes; "
+            "the file was put together from two models"
+        )
+    check_weights(tensors, spec, str(path))
+    return WeightsFile(spec=spec, charset=charset, weights=tensors, golden=golden, provenance=provenance)
+
+
+def _listed(names: set[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+    return ", ".join(shown[:3]) + more

@@ -1,0 +1,49 @@
+"""Where arrays live: NumPy on the CPU, or CuPy, which speaks the same language, on a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.recognizer import Device
+
+Array = Any
+"""numpy.ndarray or cupy.ndarray."""
+
+
+def array_module(device: Device) -> ModuleType:
+    """The module whose arrays lie on `device`: numpy, or cupy with TF32 off.
+
+    Raises:
+        UserError: no CuPy, or no GPU that it can use.
+    """
+    if device == "cpu":
+        return np
+    if importlib.util.find_spec("cupy") is None:
+        raise UserError("framework 'numpy' needs CuPy for a GPU; install cupy-cuda12x or use --device cpu")
+    import cupy
+
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise UserError(f"CuPy finds no GPU ({error}); use --device cpu") from None
+    return cupy  # type: ignore[no-any-return]
+
+
+def namespace(array: Array) -> ModuleType:
+    """The module that owns the array."""
+    return np if isinstance(array, np.ndarray) else importlib.import_module(type(array).__module__.split(".")[0])
+
+
+def device_of(array: Array) -> Device:
+    """Read off the array itself."""
+    return "cpu" if isinstance(array, np.ndarray) else "gpu"
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A copy on the CPU, C-contiguous."""
+    return np.array(array if isinstance(array, np.ndarray) else array.get(), order="C")

@@ -1,0 +1,56 @@
+"""AdamW, SGD with momentum and gradient clipping; updates are made in place."""
+
+from __future__ import annotations
+
+import math
+
+from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
+from impl_numpy.device import Array, namespace
+
+
+def clip_by_global_norm(gradients: dict[str, Array], max_norm: float) -> None:
+    """Scale all gradients down together if their common L2 norm is above `max_norm`. Source: Pascanu et al. 2013."""
+    norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))
+    if norm > max_norm:
+        for gradient in gradients.values():
+            gradient *= max_norm / norm
+
+
+class SGD:
+    """v ← momentum · v + g; w ← w - rate · v."""
+
+    def __init__(self, weights: dict[str, Array]) -> None:
+        self.slots = {f"velocity/{name}": namespace(w).zeros_like(w) for name, w in weights.items()}
+
+    def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:  # noqa: ARG002: as AdamW's
+        """One step, `step` counted from 0."""
+        for name, w in weights.items():
+            velocity = self.slots[f"velocity/{name}"]
+            velocity *= MOMENTUM
+            velocity += gradients[name]
+            w -= rate * velocity
+
+
+class AdamW:
+    """Adam with decoupled weight decay of the kernels. Source: Loshchilov & Hutter 2019."""
+
+    def __init__(self, weights: dict[str, Array], weight_decay: float) -> None:
+        self.weight_decay = weight_decay
+        self.slots = {f"{slot}/{name}": namespace(w).zeros_like(w) for name, w in weights.items() for slot in ("m", "v")}
+
+    def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:
+        """One step, `step` counted from 0."""
+        correction1 = 1 - ADAM_BETA1 ** (step + 1)
+        correction2 = 1 - ADAM_BETA2 ** (step + 1)
+        for name, w in weights.items():
+            g, m, v = gradients[name], self.slots[f"m/{name}"], self.slots[f"v/{name}"]
+            m += (1 - ADAM_BETA1) * (g - m)
+            v += (1 - ADAM_BETA2) * (g * g - v)
+            if name.endswith("kernel"):
+                w *= 1 - rate * self.weight_decay
+            w -= rate * (m / correction1) / (namespace(v).sqrt(v / correction2) + ADAM_EPSILON)
+
+
+def optimizer_for(config: TrainConfig, weights: dict[str, Array]) -> AdamW | SGD:
+    """The optimizer that the configuration names, with empty slots."""
+    return AdamW(weights, config.weight_decay) if config.optimizer == "adamw" else SGD(weights)

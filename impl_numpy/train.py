@@ -1,0 +1,35 @@
+"""The training loop, the same for every rung."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.training.run import Run
+from impl_numpy.device import to_numpy
+from impl_numpy.optim import clip_by_global_norm, optimizer_for
+
+if TYPE_CHECKING:
+    from impl_numpy.recognizer import NumpyRecognizer
+
+
+def fit(recognizer: NumpyRecognizer, run: Run) -> None:
+    """Train in place."""
+    config, xp, weights = run.config, recognizer.xp, recognizer.weights
+    optimizer = optimizer_for(config, weights)
+    if run.checkpoint:
+        for name, array in {**weights, **optimizer.slots}.items():
+            array[...] = xp.asarray(run.checkpoint[name])
+
+    for epoch in run.epochs():
+        for batch in run.batches(epoch):
+            rate = float(run.learning_rates_S[run.step])
+            rng = np.random.default_rng([config.seed, run.step])
+            loss, gradients = recognizer.step_gradients(batch, rng)
+            if config.clip_norm:
+                clip_by_global_norm(gradients, config.clip_norm)
+            optimizer.update(weights, gradients, rate, run.step)
+            run.step_done(float(loss))
+        state = {name: to_numpy(array) for name, array in {**weights, **optimizer.slots}.items()}
+        run.epoch_done(recognizer, state)
