@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -28,6 +28,7 @@ Device = Literal["cpu", "gpu"]
 DType = Literal["float32", "float64"]
 
 
+@runtime_checkable
 class Recognizer(Protocol):
     """One model of one rung in one framework."""
 

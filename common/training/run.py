@@ -6,16 +6,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from common.data.dataset import Batch, Batches, Split
 from common.errors import UserError
+from common.recognizer import Recognizer
 from common.training.config import TrainConfig, learning_rates
-
-if TYPE_CHECKING:
-    from common.recognizer import Recognizer
 
 State = Mapping[str, np.ndarray]
 """Everything a loop needs to go on: weights, optimizer slots, counters, random state; names are the loop's own."""

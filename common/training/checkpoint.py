@@ -1,0 +1,80 @@
+"""Everything a run needs to go on after an epoch, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from common.errors import UserError
+from common.files import write_atomically
+from common.training.run import Progress, State
+
+FORMAT = "fourhands-checkpoint-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The epoch whose weights are kept."""
+
+    epoch: int
+    """From 1."""
+    accuracy: float
+    """Of the validation split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """How a run stood at the end of an epoch."""
+
+    state: State
+    """What the implementation's loop asked to keep."""
+    progress: Progress
+    best: Best
+    metrics_bytes: int
+    """Length of metrics.jsonl; what stands behind it was written by steps that will be made again."""
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint atomically.
+
+    Raises:
+        UserError: the folder is not writable, or the disk is full; the checkpoint before stays.
+    """
+    metadata = {
+        "format": FORMAT,
+        "progress": json.dumps(asdict(checkpoint.progress)),
+        "best": json.dumps(asdict(checkpoint.best)),
+        "metrics_bytes": str(checkpoint.metrics_bytes),
+    }
+    # order="C" and not ascontiguousarray, which would give a scalar an axis
+    state = {name: np.asarray(array, order="C") for name, array in checkpoint.state.items()}
+    write_atomically(path, save(state, metadata))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote.
+
+    Raises:
+        UserError: the file is no checkpoint, or is damaged.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+        if metadata.get("format") != FORMAT:
+            raise KeyError(FORMAT)
+        return Checkpoint(
+            state=state,
+            progress=Progress(**json.loads(metadata["progress"])),
+            best=Best(**json.loads(metadata["best"])),
+            metrics_bytes=int(metadata["metrics_bytes"]),
+        )
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is no checkpoint that can be read ({error}); restore it, or remove the run folder and train again"
+        ) from None

@@ -1,0 +1,131 @@
+"""The run folder: where everything of a run stands, and who may write there."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import write_atomically
+from common.training.checkpoint import Checkpoint, load_checkpoint
+
+Config = dict[str, Any]
+"""Resolved: framework, rung, device, data, spec, train; JSON-ready."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """What was asked for, every default filled in."""
+        return self.path / "config.json"
+
+    @property
+    def weights(self) -> Path:
+        """Of the epoch that was best by validation."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """There until the run is complete."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One line per step and one per epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """There once the run is complete."""
+        return self.path / "result.json"
+
+    def check_free(self, *, resume: bool) -> None:
+        """See whether a run may be written here, before any long work begins.
+
+        Raises:
+            UserError: the folder is taken, complete, or cannot be made.
+        """
+        try:
+            taken = self.path.exists() and any(self.path.iterdir())
+        except NotADirectoryError:
+            raise UserError(f"{self.path} is a file; give --out a folder that does not exist yet") from None
+        if not taken:
+            return
+        if not resume:
+            raise UserError(
+                f"{self.path} exists already and is not empty; give --out a new folder, or --resume if its run was cut off"
+            )
+        if not self.config.is_file():
+            raise UserError(f"{self.path} holds no run (no config.json); give --resume a run folder or --out a new one")
+        if self.result.is_file():
+            raise UserError(f"the run in {self.path} is complete; there is nothing to resume, give --out a new folder")
+
+    def open(self, config: Config) -> Checkpoint | None:
+        """Make the folder, or take up the run that was cut off in it; `check_free` came before.
+
+        Returns:
+            Where the run stood, or None if it begins.
+
+        Raises:
+            UserError: the run there has another configuration, or the folder cannot be written.
+        """
+        if self.config.is_file():
+            self._check_same(config)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make {self.path} ({error.strerror}); give --out a folder that can be made") from None
+        self.write_json(self.config, config)
+        checkpoint = load_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
+        if self.metrics.is_file():
+            with self.metrics.open("rb+") as file:
+                file.truncate(checkpoint.metrics_bytes if checkpoint else 0)
+        return checkpoint
+
+    def complete(self, result: Mapping[str, Any]) -> None:
+        """Write result.json, which closes the run."""
+        self.write_json(self.result, result)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write a file of this folder atomically."""
+        write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def write_predictions(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write predictions.npz atomically."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        write_atomically(self.path / "predictions.npz", buffer.getvalue())
+
+    def _check_same(self, config: Config) -> None:
+        try:
+            before = _flat(json.loads(self.config.read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(f"{self.config} cannot be read ({error}); restore it or give --out a new folder") from None
+        # through JSON, so that tuples compare as the lists they are written as
+        now = _flat(json.loads(json.dumps(config)))
+        for field in sorted(before.keys() | now.keys()):
+            if before.get(field) != now.get(field):
+                raise UserError(
+                    f"the run in {self.path} has {field} {before.get(field)!r} where now {now.get(field)!r} is asked for; "
+                    "resume with the same flags, or give --out a new folder"
+                )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields as `train.epochs`."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,116 @@
+"""What is done with a run as it goes: validate, keep the best weights, record, and make it resumable."""
+
+# N examples, B batch, K classes, G golden examples
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from common.charset import Charset
+from common.data.dataset import Batch, Split, to_float
+from common.errors import UserError
+from common.evaluation import BATCH_SIZE, evenly, predict_logits, score
+from common.recognizer import Recognizer
+from common.training.checkpoint import Best, Checkpoint, save_checkpoint
+from common.training.folder import RunFolder
+from common.training.recorder import Recorder
+from common.training.run import Progress, State
+from common.weights import Golden, WeightsFile, save_weights
+
+GOLDEN_EXAMPLES = 8
+SAMPLE_READINGS = 16
+
+
+class Keeper:
+    """An `Observer` that keeps a run in its folder.
+
+    The checkpoint is written last in an epoch, so whatever a crash leaves behind is written again, the same, when the
+    run is resumed.
+
+    Args:
+        folder: of the run.
+        validation: judges which epoch is best.
+        charset: of the data and so of the model.
+        recorders: are told of every step and epoch.
+        histograms: whether a recorder wants arrays, which cost a backward pass per epoch.
+        provenance: goes into the weights file.
+        best: the best epoch before this process, if the run is resumed.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        validation: Split,
+        charset: Charset,
+        *,
+        recorders: Sequence[Recorder],
+        histograms: bool,
+        provenance: dict[str, Any],
+        best: Best | None,
+    ) -> None:
+        self._folder = folder
+        self._validation = validation
+        self._charset = charset
+        self._recorders = recorders
+        self._histograms = histograms
+        self._provenance = provenance
+        self.best = best
+
+    def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
+        """Record the step."""
+        for recorder in self._recorders:
+            recorder.scalars(progress.step, {"train/loss": loss, "train/learning_rate": learning_rate})
+
+    def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:
+        """Validate, keep the weights if they are the best so far, record, checkpoint.
+
+        Raises:
+            UserError: the validation loss is not finite, or something cannot be written; what was kept before stays.
+        """
+        split = self._validation
+        logits_NK = predict_logits(recognizer, split.images_NHW)
+        seen = score(logits_NK, self._charset, split.labels_N, split)
+        if not math.isfinite(seen.loss):
+            raise UserError(
+                f"the validation loss became {seen.loss} after epoch {progress.epoch} (step {progress.step}); the weights "
+                "of the best epoch so far are kept; try a lower learning rate or --train.clip-norm 1"
+            )
+        if self.best is None or seen.accuracy > self.best.accuracy:
+            self.best = Best(epoch=progress.epoch, accuracy=seen.accuracy)
+            self._save_weights(recognizer, logits_NK)
+        values = {"validation/loss": seen.loss, "validation/accuracy": seen.accuracy, "seconds": progress.seconds}
+        readings = [seen.reading(i, split.images_NHW) for i in evenly(len(split), SAMPLE_READINGS)]
+        for recorder in self._recorders:
+            recorder.scalars(progress.step, {"epoch": progress.epoch, **values})
+            recorder.readings(progress.step, readings)
+        if self._histograms:
+            self._record_histograms(progress.step, recognizer)
+        checkpoint = Checkpoint(
+            state=state, progress=progress, best=self.best, metrics_bytes=self._folder.metrics.stat().st_size
+        )
+        save_checkpoint(self._folder.checkpoint, checkpoint)
+
+    def _save_weights(self, recognizer: Recognizer, logits_NK: np.ndarray) -> None:
+        assert self.best is not None, "weights are saved when they are the best"
+        golden = evenly(len(self._validation), GOLDEN_EXAMPLES)
+        content = WeightsFile(
+            spec=recognizer.spec,
+            charset=self._charset,
+            weights=recognizer.export_weights(),
+            golden=Golden(images_GHW=self._validation.images_NHW[golden], logits_GK=logits_NK[golden]),
+            provenance=self._provenance | {"epoch": self.best.epoch, "validation_accuracy": self.best.accuracy},
+        )
+        save_weights(self._folder.weights, content)
+
+    def _record_histograms(self, step: int, recognizer: Recognizer) -> None:
+        first = self._validation.take(np.arange(min(BATCH_SIZE, len(self._validation))))
+        batch = Batch(images_BHW1=to_float(first.images_NHW), labels_B=first.labels_N.astype(np.int32))
+        _, gradients = recognizer.loss_and_gradients(batch)
+        arrays = {f"weights/{name}": array for name, array in recognizer.export_weights().items()}
+        arrays |= {f"gradients/{name}": array for name, array in gradients.items()}
+        for recorder in self._recorders:
+            recorder.histograms(step, arrays)

@@ -1,0 +1,176 @@
+"""Options, ids, the subjects under test, and the JSON report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from common.recognizer import implementations
+from common.spec import RUNGS
+from conformance.checks import Subject
+from conformance.manifest import lookup
+from conformance.report import Report
+from conformance.worker import Worker
+
+REPORT = pytest.StashKey[Report]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fourhands")
+    group.addoption("--device", choices=("cpu", "gpu"), default="cpu", help="where the models are tried")
+    group.addoption(
+        "--require",
+        default="",
+        metavar="NAMES",
+        help="comma-separated: frameworks, or gpu, whose absence fails instead of skipping",
+    )
+    group.addoption("--report", type=Path, metavar="FILE", help="write the results as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark, meaning in {
+        "parity": "the implementations are the same model",
+        "learning": "the implementations learn",
+        "gpu": "needs a GPU",
+        "slow": "the full tier, minutes per test; left out unless selected with -m slow",
+        "dtypes": "the dtypes a check is tried in, if not both",
+        "gate": "the row of the tolerance table that a check is held to",
+    }.items():
+        config.addinivalue_line("markers", f"{mark}: {meaning}")
+    required = {name for name in config.getoption("--require").split(",") if name}
+    if unknown := required - {*implementations(), "gpu"}:
+        raise pytest.UsageError(
+            f"--require {','.join(sorted(unknown))}: known are {', '.join(implementations())} and gpu"
+        )
+    config.stash[REPORT] = Report()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "subject" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("dtypes")
+    dtypes = mark.args if mark else ("float64", "float32")
+    cases = [(rung, name, dtype) for rung in RUNGS for name in implementations() for dtype in dtypes]
+    check = metafunc.definition.originalname
+    metafunc.parametrize(
+        "subject", [pytest.param(case, marks=_marks(check, *case[:2]), id="-".join(case)) for case in cases], indirect=True
+    )
+
+
+def _marks(check: str, rung: str, implementation: str) -> list[pytest.MarkDecorator]:
+    status, reason = lookup(implementation, rung, check.removeprefix("test_"))
+    if status == "not applicable":
+        return [pytest.mark.skip(reason=f"not applicable: {reason}")]
+    if status in ("optional", "known failure"):
+        return [pytest.mark.xfail(strict=status == "known failure", reason=f"{status}: {reason}")]
+    return []
+
+
+class Workers:
+    """One process per implementation, started when it is first needed."""
+
+    def __init__(self, required: set[str]) -> None:
+        self._required = required
+        self._workers: dict[str, Worker | UserError] = {}
+
+    def __getitem__(self, implementation: str) -> Worker:
+        """The implementation's worker; skips the test, or fails it if required, where its framework is missing."""
+        if implementation not in self._workers:
+            worker = Worker(implementation)
+            try:
+                worker.request("load")
+                self._workers[implementation] = worker
+            except UserError as error:
+                worker.close()
+                self._workers[implementation] = error
+        found = self._workers[implementation]
+        if isinstance(found, UserError):
+            self.missing(implementation, str(found))
+        return found
+
+    def missing(self, name: str, reason: str) -> None:
+        """Skip, or fail if `name` was required."""
+        (pytest.fail if name in self._required else pytest.skip)(reason)
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            if isinstance(worker, Worker):
+                worker.close()
+
+
+def _required(config: pytest.Config) -> set[str]:
+    return set(config.getoption("--require").split(","))
+
+
+@pytest.fixture(scope="session")
+def workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
+    """The implementations as they are."""
+    workers = Workers(_required(pytestconfig))
+    yield workers
+    workers.close()
+
+
+@pytest.fixture(scope="session")
+def faulty_workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
+    """The implementations that faults are planted in."""
+    workers = Workers(_required(pytestconfig))
+    yield workers
+    workers.close()
+
+
+@pytest.fixture
+def subject(request: pytest.FixtureRequest, workers: Workers) -> Subject:
+    """What the test is about: a rung of an implementation in a dtype."""
+    rung, implementation, dtype = request.param
+    subject = Subject(
+        worker=workers[implementation], rung=rung, device=request.config.getoption("--device"), dtype=dtype
+    )
+    if request.node.get_closest_marker("gpu"):
+        try:
+            return gpu_subject(subject)
+        except UserError as error:
+            workers.missing("gpu", str(error))
+    return subject
+
+
+def gpu_subject(subject: Subject) -> Subject:
+    """The subject on a GPU.
+
+    Raises:
+        UserError: there is none.
+    """
+    from dataclasses import replace
+
+    from conformance import golden
+
+    moved = replace(subject, device="gpu")
+    moved.model(golden.small(subject.rung))
+    return moved
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> object:
+    """Keep a check's largest deviation for the report."""
+    return lambda worst: request.node.user_properties.append(("worst", worst))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:  # noqa: ARG001: the hook's
+    report = yield
+    if (call.when == "call" or report.outcome != "passed") and call.when != "teardown":
+        item.config.stash[REPORT].add(item, report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[REPORT].lines():
+        terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = session.config.getoption("--report")
+    if path is not None:
+        session.config.stash[REPORT].write(path)

@@ -1,0 +1,164 @@
+"""The small cases worked out by hand: each rung once more, one number at a time, straight from its definition.
+
+Plain Python floats, no arrays and no line shared with any implementation. Slow on purpose: it is here to be believed,
+so that the reference has something to be held against that is not itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from common.data.dataset import Batch
+from common.spec import CNNSpec, MLPSpec, Spec
+from common.training.config import TrainConfig
+
+Image = list[list[list[float]]]  # row, column, channel
+
+
+def logits(
+    spec: Spec, weights: Mapping[str, np.ndarray], image_HW1: np.ndarray, keep: Sequence[float] | None = None
+) -> list[float]:
+    """The scores of one image; `keep` multiplies the units that dropout acts on, of a model with one such layer."""
+    image: Image = image_HW1.astype(np.float64).tolist()
+    if isinstance(spec, CNNSpec):
+        for i in range(len(spec.channels)):
+            image = _relu_image(_convolve(image, weights[f"conv.{i}.kernel"], weights[f"conv.{i}.bias"]))
+        image = _max_pool(image)
+    x = [number for row in image for pixel in row for number in pixel]
+    if keep is not None and isinstance(spec, CNNSpec):
+        x = [number * k for number, k in zip(x, keep, strict=True)]
+    layers = len(spec.hidden_dims) + 1 if isinstance(spec, MLPSpec) else 2
+    for i in range(layers):
+        kernel, bias = weights[f"dense.{i}.kernel"].tolist(), weights[f"dense.{i}.bias"].tolist()
+        x = [bias[o] + sum(x[c] * kernel[c][o] for c in range(len(x))) for o in range(len(bias))]
+        if i < layers - 1:
+            x = [max(number, 0.0) for number in x]
+            if keep is not None and isinstance(spec, MLPSpec):
+                x = [number * k for number, k in zip(x, keep, strict=True)]
+    return x
+
+
+def loss(spec: Spec, weights: Mapping[str, np.ndarray], batch: Batch) -> float:
+    """Mean over the batch of -log(exp(logit of the label) / Σ exp(logits)), nats."""
+    total = 0.0
+    for image, label in zip(batch.images_BHW1, batch.labels_B, strict=True):
+        total += _cross_entropy(logits(spec, weights, image), label)
+    return total / len(batch.labels_B)
+
+
+def losses_under_dropout(
+    spec: Spec, weights: Mapping[str, np.ndarray], image_HW1: np.ndarray, label: int, units: int
+) -> list[tuple[float, float]]:
+    """(probability, loss) of each of the 2^units ways to drop units, the kept ones scaled by 1 / (1 - rate).
+
+    Source: Srivastava et al. 2014.
+    """
+    ways = []
+    for kept in itertools.product((0, 1), repeat=units):
+        probability = (1 - spec.dropout) ** sum(kept) * spec.dropout ** (units - sum(kept))
+        scores = logits(spec, weights, image_HW1, [k / (1 - spec.dropout) for k in kept])
+        ways.append((probability, _cross_entropy(scores, label)))
+    return ways
+
+
+def _cross_entropy(scores: list[float], label: int) -> float:
+    return -math.log(math.exp(scores[label]) / sum(math.exp(score) for score in scores))
+
+
+def slope(
+    loss_of: Callable[[Mapping[str, np.ndarray]], float],
+    weights: Mapping[str, np.ndarray],
+    name: str,
+    direction: np.ndarray,
+    width: float = 1e-5,
+) -> float:
+    """Central difference of the loss as one tensor moves along `direction`, error O(width²).
+
+    It equals the sum of gradient · direction, so that one quotient tests every element of the tensor.
+    """
+    losses = []
+    for sign in (1, -1):
+        moved = {key: np.array(array, np.float64) for key, array in weights.items()}
+        moved[name] += sign * width * direction
+        losses.append(loss_of(moved))
+    return (losses[0] - losses[1]) / (2 * width)
+
+
+def train(
+    config: TrainConfig,
+    weights: Mapping[str, np.ndarray],
+    batches: list[Batch],
+    gradients_of: Callable[[Mapping[str, np.ndarray], Batch], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """The weights after one update per batch, from the optimizers' published formulas.
+
+    Sources: Loshchilov & Hutter 2019, algorithm 2 (AdamW); Pascanu et al. 2013 (clipping); Smith & Topin 2019 (one cycle).
+    """
+    w = {name: np.array(array, np.float64) for name, array in weights.items()}
+    first = {name: np.zeros_like(array) for name, array in w.items()}
+    second = {name: np.zeros_like(array) for name, array in w.items()}
+    for step, batch in enumerate(batches):
+        g = gradients_of(w, batch)
+        norm = math.sqrt(sum(float(np.square(gradient).sum()) for gradient in g.values()))
+        shrink = config.clip_norm / norm if config.clip_norm and norm > config.clip_norm else 1.0
+        rate = _rate(config, step, len(batches))
+        for name in w:
+            gradient = shrink * g[name]
+            if config.optimizer == "sgd":
+                first[name] = 0.9 * first[name] + gradient
+                w[name] = w[name] - rate * first[name]
+                continue
+            first[name] = 0.9 * first[name] + 0.1 * gradient
+            second[name] = 0.999 * second[name] + 0.001 * gradient**2
+            mean, square = first[name] / (1 - 0.9 ** (step + 1)), second[name] / (1 - 0.999 ** (step + 1))
+            decay = config.weight_decay if name.endswith(".kernel") else 0.0
+            w[name] = w[name] - rate * (mean / (np.sqrt(square) + 1e-8) + decay * w[name])
+    return w
+
+
+def _rate(config: TrainConfig, step: int, steps: int) -> float:
+    if config.schedule == "constant":
+        return config.learning_rate
+    top = max(1, round(0.3 * steps))
+    if step < top:
+        share = 0.04 + 0.96 * (1 - math.cos(math.pi * step / top)) / 2
+    else:
+        share = (1 + math.cos(math.pi * (step - top) / (steps - 1 - top))) / 2
+    return float(np.float32(config.learning_rate * share))  # the table of rates is float32 in every implementation
+
+
+def _convolve(image: Image, kernel: np.ndarray, bias: np.ndarray) -> Image:
+    height, width, channels = len(image), len(image[0]), len(image[0][0])
+    k, b = kernel.tolist(), bias.tolist()
+
+    def pixel(row: int, column: int, out: int) -> float:
+        total = b[out]
+        for i in range(3):
+            for j in range(3):
+                y, x = row + i - 1, column + j - 1
+                if 0 <= y < height and 0 <= x < width:
+                    total += sum(image[y][x][c] * k[i][j][c][out] for c in range(channels))
+        return total
+
+    return [[[pixel(y, x, o) for o in range(len(b))] for x in range(width)] for y in range(height)]
+
+
+def _relu_image(image: Image) -> Image:
+    return [[[max(number, 0.0) for number in pixel] for pixel in row] for row in image]
+
+
+def _max_pool(image: Image) -> Image:
+    return [
+        [
+            [
+                max(image[y][x][c], image[y][x + 1][c], image[y + 1][x][c], image[y + 1][x + 1][c])
+                for c in range(len(image[0][0]))
+            ]
+            for x in range(0, len(image[0]) // 2 * 2, 2)
+        ]
+        for y in range(0, len(image) // 2 * 2, 2)
+    ]

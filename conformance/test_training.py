@@ -1,0 +1,26 @@
+"""The implementations learn, and a run can be repeated and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from conformance import checks
+from conformance.checks import Subject
+
+pytestmark = [pytest.mark.learning, pytest.mark.dtypes("float32")]
+
+Record = Callable[[float], None]
+
+
+def test_one_batch_is_learnt_by_heart(subject: Subject, record: Record) -> None:
+    record(checks.one_batch_is_learnt_by_heart(subject))
+
+
+def test_same_seed_same_run(subject: Subject, record: Record) -> None:
+    record(checks.same_seed_same_run(subject))
+
+
+def test_resumed_run_equals_an_unbroken_one(subject: Subject, record: Record) -> None:
+    record(checks.resumed_run_equals_an_unbroken_one(subject))

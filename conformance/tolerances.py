@@ -1,0 +1,89 @@
+"""How far an implementation may be from the reference: one table, each row with its reason and the noise measured.
+
+The noise is the largest deviation that the four implementations showed on a CPU; a gate stands at least an order
+above it and well below the smallest bug seen (5e-5 in logits). Measured with `pytest conformance -m parity --report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Norm = Literal["absolute", "relative L2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """A gate. `absolute` bounds every element; `relative L2` bounds ‖actual - expected‖ / ‖expected‖ of a tensor."""
+
+    limit: float
+    norm: Norm
+    noise: float
+    """Largest deviation measured."""
+    reason: str
+
+
+class Mismatch(AssertionError):
+    """A gate was not met; names the tensor, the index, both values and the tolerance."""
+
+
+# (check, dtype) -> gate; a third element names the one implementation that the row is for
+TOLERANCES: Mapping[tuple[str, ...], Tolerance] = {
+    ("logits", "float64"): Tolerance(limit=1e-10, norm="absolute", noise=0, reason="order of summation"),
+    ("logits", "float32"): Tolerance(limit=1e-5, norm="absolute", noise=0, reason="order of summation"),
+    ("loss", "float64"): Tolerance(limit=1e-10, norm="absolute", noise=0, reason="order of summation"),
+    ("loss", "float32"): Tolerance(limit=1e-5, norm="absolute", noise=0, reason="order of summation"),
+    ("gradients", "float64"): Tolerance(limit=1e-9, norm="relative L2", noise=0, reason="order of summation"),
+    ("gradients", "float32"): Tolerance(limit=1e-5, norm="relative L2", noise=0, reason="order of summation"),
+    ("sgd steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=0, reason="20 steps of rounding"),
+    ("sgd steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=0, reason="20 steps of rounding"),
+    ("adamw steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=0, reason="20 steps of rounding"),
+    ("adamw steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=0, reason="20 steps of rounding"),
+}
+
+
+def tolerance(check: str, dtype: str, implementation: str) -> Tolerance:
+    """The row for the implementation, or else the row for all."""
+    return TOLERANCES.get((check, dtype, implementation)) or TOLERANCES[check, dtype]
+
+
+def hold(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], gate: Tolerance) -> float:
+    """Hold tensors against each other.
+
+    Args:
+        actual: name to tensor of the implementation.
+        expected: name to tensor of the reference.
+        gate: how far they may be apart.
+
+    Returns:
+        The largest deviation, in the gate's norm.
+
+    Raises:
+        Mismatch: other names or shapes, a deviation above the limit, or a NaN.
+    """
+    if actual.keys() != expected.keys():
+        raise Mismatch(f"tensors {sorted(actual)} where {sorted(expected)} were expected")
+    worst = 0.0
+    for name, right in expected.items():
+        left = np.asarray(actual[name], np.float64)
+        if left.shape != right.shape:
+            raise Mismatch(f"{name} has shape {left.shape} where {right.shape} was expected")
+        if left.size == 0:
+            continue
+        difference = np.abs(left - right)
+        if gate.norm == "absolute":
+            deviation = float(difference.max())
+        else:
+            deviation = float(np.linalg.norm(difference) / max(np.linalg.norm(right), 1e-12))
+        if not deviation <= gate.limit:  # written so that a NaN fails
+            bad = np.isnan(difference)
+            index = np.unravel_index(int((bad if bad.any() else difference).argmax()), difference.shape)
+            raise Mismatch(
+                f"{name}{[int(i) for i in index]} is {left[index]!r} where the reference has {right[index]!r}; "
+                f"{gate.norm} deviation {deviation:.3g} of the tensor, tolerance {gate.limit:g}"
+            )
+        worst = max(worst, deviation)
+    return worst

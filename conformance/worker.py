@@ -1,0 +1,267 @@
+"""One implementation in a process of its own, so that no two frameworks share one.
+
+The suite's process sends requests through a pipe and gets NumPy arrays back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import multiprocessing
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.data.dataset import Batch, Split
+from common.errors import UserError
+from common.recognizer import Device, DType, Recognizer, load_implementation
+from common.spec import Spec
+from common.training.config import TrainConfig
+from common.training.run import Progress, Run, State
+
+PATIENCE_SECONDS = 300
+
+
+class WorkerFailed(RuntimeError):
+    """The implementation raised; the text is its traceback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a training run left behind."""
+
+    weights: dict[str, np.ndarray]
+    losses: list[float]
+    """One per step."""
+    digests: list[str]
+    """SHA-256 of each batch it was given, in order."""
+    state: dict[str, np.ndarray]
+    """As given to the last `epoch_done`."""
+    progress: Progress
+
+
+class _Interrupted(Exception):
+    """Stops a run in mid-epoch."""
+
+
+class _HashingRun(Run):
+    """Notes every batch the implementation takes."""
+
+    digests: list[str]
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        for batch in super().batches(epoch):
+            self.digests.append(digest(batch))
+            yield batch
+
+
+@dataclass
+class _Notes:
+    """Keeps what the loop reports; stops the run one step after `stop_after_epoch` is done."""
+
+    stop_after_epoch: int | None
+    losses: list[float] = field(default_factory=list)
+    state: State = field(default_factory=dict)
+    progress: Progress | None = None
+
+    def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:  # noqa: ARG002: an Observer's
+        self.losses.append(loss)
+        if self.progress is not None and self.progress.epoch == self.stop_after_epoch:
+            raise _Interrupted
+
+    def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:  # noqa: ARG002: an Observer's
+        # a copy: a state that shares memory with the running model would go on changing
+        self.state, self.progress = {name: np.array(array) for name, array in state.items()}, progress
+
+
+def digest(batch: Batch) -> str:
+    """SHA-256 of a batch's bytes, types and shapes."""
+    sha = hashlib.sha256()
+    for array in (batch.images_BHW1, batch.labels_B):
+        sha.update(f"{array.dtype}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+
+
+def fit(
+    model: Recognizer,
+    config: TrainConfig,
+    train: Split,
+    stop_after_epoch: int | None = None,
+    resume: Fitted | None = None,
+) -> Fitted:
+    """Train with the model's own `fit`, and note everything it does."""
+    notes = _Notes(stop_after_epoch)
+    run = _HashingRun(
+        config,
+        train,
+        observers=[notes],
+        checkpoint=resume.state if resume else None,
+        progress=resume.progress if resume else None,
+    )
+    run.digests = []
+    with contextlib.suppress(_Interrupted):
+        model.fit(run)
+    assert notes.progress is not None, "fit reported no epoch"
+    return Fitted(
+        weights=model.export_weights(),
+        losses=notes.losses,
+        digests=run.digests,
+        state=dict(notes.state),
+        progress=notes.progress,
+    )
+
+
+class Model:
+    """A recognizer in a worker, with the border's methods."""
+
+    def __init__(self, worker: Worker, handle: int) -> None:
+        self._worker, self._handle = worker, handle
+
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        self._worker.request("call", self._handle, "load_weights", dict(weights))
+
+    def export_weights(self) -> dict[str, np.ndarray]:
+        return self._worker.request("call", self._handle, "export_weights")
+
+    def logits(self, images_BHW1: np.ndarray) -> np.ndarray:
+        return self._worker.request("call", self._handle, "logits", images_BHW1)
+
+    def loss_and_gradients(self, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
+        return self._worker.request("call", self._handle, "loss_and_gradients", batch)
+
+    def placement(self) -> dict[str, Device]:
+        return self._worker.request("call", self._handle, "placement")
+
+    def fit(
+        self,
+        config: TrainConfig,
+        train: Split,
+        *,
+        stop_after_epoch: int | None = None,
+        resume: Fitted | None = None,
+    ) -> Fitted:
+        """Train with the implementation's own `fit`; optionally break off in mid-epoch, or go on from such a run."""
+        return self._worker.request("fit", self._handle, config, train, stop_after_epoch, resume)
+
+
+class Worker:
+    """A process that holds one implementation.
+
+    Args:
+        implementation: its entry point's name.
+    """
+
+    def __init__(self, implementation: str) -> None:
+        self.implementation = implementation
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, implementation), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def request(self, operation: str, *arguments: Any) -> Any:
+        """Run one operation over there.
+
+        Raises:
+            UserError: as the implementation raised it.
+            WorkerFailed: it raised anything else, died, or took longer than five minutes.
+        """
+        try:
+            self._connection.send((operation, arguments))
+            if not self._connection.poll(PATIENCE_SECONDS):
+                self.close()
+                raise WorkerFailed(f"{self.implementation}: no answer to {operation} in {PATIENCE_SECONDS} s")
+            kind, answer = self._connection.recv()
+        except (EOFError, BrokenPipeError) as error:
+            raise WorkerFailed(f"{self.implementation}: the process died during {operation}") from error
+        if kind == "user error":
+            raise UserError(answer)
+        if kind == "failure":
+            raise WorkerFailed(f"{self.implementation}, {operation}:\n{answer}")
+        return answer
+
+    def build(self, spec: Spec, *, seed: int = 0, device: Device = "cpu", dtype: DType = "float32") -> Model:
+        """A model over there; see `common.recognizer.Build`."""
+        return Model(self, self.request("build", spec, seed, device, dtype))
+
+    def shadow(self, folder: Path | None) -> None:
+        """Import the implementation anew, from `folder` instead of where it is installed; None undoes it."""
+        self.request("shadow", None if folder is None else str(folder))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def _serve(connection: Connection, implementation: str) -> None:
+    from jaxtyping import install_import_hook
+
+    # the shapes in the border's signatures are checked while the suite runs
+    install_import_hook(["impl_numpy", "impl_pytorch", "impl_keras", "impl_jax"], "beartype.beartype")
+    server = _Server(implementation)
+    while True:
+        try:
+            operation, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = "answer", getattr(server, operation)(*arguments)
+        except UserError as error:
+            answer = "user error", str(error)
+        except BaseException:  # noqa: BLE001: whatever an implementation raises is told to the suite
+            answer = "failure", traceback.format_exc()
+        connection.send(answer)
+
+
+class _Server:
+    """The operations, on the worker's side."""
+
+    def __init__(self, implementation: str) -> None:
+        self._implementation = implementation
+        self._models: list[Recognizer] = []
+        self._shadow: str | None = None
+
+    def load(self) -> None:
+        load_implementation(self._implementation)
+        # from here on an implementation's warning is an error, as it is in the tests
+        warnings.simplefilter("error")
+
+    def build(self, spec: Spec, seed: int, device: Device, dtype: DType) -> int:
+        build = load_implementation(self._implementation)
+        self._models.append(build(spec, seed=seed, device=device, dtype=dtype))
+        return len(self._models) - 1
+
+    def call(self, handle: int, method: str, *arguments: Any) -> Any:
+        return getattr(self._models[handle], method)(*arguments)
+
+    def fit(self, handle: int, *arguments: Any) -> Fitted:
+        return fit(self._models[handle], *arguments)
+
+    def shadow(self, folder: str | None) -> None:
+        self._models.clear()
+        if self._shadow is not None:
+            sys.path.remove(self._shadow)
+        if folder is not None:
+            sys.path.insert(0, folder)
+        package = _package(self._implementation)
+        for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        self._shadow = folder
+
+
+def _package(implementation: str) -> str:
+    from common.recognizer import implementations
+
+    return implementations()[implementation].module.split(".")[0]
