@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "parity": "the implementations are the same model",
         "learning": "the implementations learn",
         "gpu": "needs a GPU",
+        "faults": "the suite itself is tested with planted faults",
         "slow": "the full tier, minutes per test; left out unless selected with -m slow",
         "dtypes": "the dtypes a check is tried in, if not both",
         "gate": "the row of the tolerance table that a check is held to",
@@ -56,7 +57,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases = [(rung, name, dtype) for rung in RUNGS for name in implementations() for dtype in dtypes]
     check = metafunc.definition.originalname
     metafunc.parametrize(
-        "subject", [pytest.param(case, marks=_marks(check, *case[:2]), id="-".join(case)) for case in cases], indirect=True
+        "subject",
+        [pytest.param(case, marks=_marks(check, *case[:2]), id="-".join(case)) for case in cases],
+        indirect=True,
     )
 
 
@@ -72,14 +75,15 @@ def _marks(check: str, rung: str, implementation: str) -> list[pytest.MarkDecora
 class Workers:
     """One process per implementation, started when it is first needed."""
 
-    def __init__(self, required: set[str]) -> None:
+    def __init__(self, required: set[str], *, strict: bool) -> None:
         self._required = required
+        self._strict = strict
         self._workers: dict[str, Worker | UserError] = {}
 
     def __getitem__(self, implementation: str) -> Worker:
         """The implementation's worker; skips the test, or fails it if required, where its framework is missing."""
         if implementation not in self._workers:
-            worker = Worker(implementation)
+            worker = Worker(implementation, strict=self._strict)
             try:
                 worker.request("load")
                 self._workers[implementation] = worker
@@ -108,15 +112,15 @@ def _required(config: pytest.Config) -> set[str]:
 @pytest.fixture(scope="session")
 def workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
     """The implementations as they are."""
-    workers = Workers(_required(pytestconfig))
+    workers = Workers(_required(pytestconfig), strict=True)
     yield workers
     workers.close()
 
 
 @pytest.fixture(scope="session")
 def faulty_workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
-    """The implementations that faults are planted in."""
-    workers = Workers(_required(pytestconfig))
+    """The implementations that faults are planted in; a warning may be the fault's, and does not count as caught."""
+    workers = Workers(_required(pytestconfig), strict=False)
     yield workers
     workers.close()
 
@@ -158,7 +162,7 @@ def record(request: pytest.FixtureRequest) -> object:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:  # noqa: ARG001: the hook's
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:  # noqa: ARG001
     report = yield
     if (call.when == "call" or report.outcome != "passed") and call.when != "teardown":
         item.config.stash[REPORT].add(item, report)

@@ -69,6 +69,11 @@ def test_sgd_steps_agree(subject: Subject, record: Record) -> None:
     record(checks.sgd_steps_agree(subject))
 
 
+@pytest.mark.gate("clipped steps")
+def test_clipped_steps_agree(subject: Subject, record: Record) -> None:
+    record(checks.clipped_steps_agree(subject))
+
+
 @pytest.mark.gate("adamw steps")
 def test_adamw_steps_agree(subject: Subject, record: Record) -> None:
     record(checks.adamw_steps_agree(subject))

@@ -1,0 +1,394 @@
+"""The planted faults: mistakes that were made, or nearly made, in one framework or another.
+
+Each is a few words of a source file, replaced. An implementation that a fault does not name cannot make that mistake:
+`meaning` says why.
+"""
+
+from __future__ import annotations
+
+from conformance.planting import Edit, Fault
+
+FAULTS: tuple[Fault, ...] = (
+    # --- weights
+    Fault(
+        name="seed ignored",
+        meaning="every run starts from the same weights",
+        check="starts_from_the_same_weights",
+        rung="mlp",
+        edits={
+            "numpy": Edit("recognizer.py", "initial_weights(spec, seed)", "initial_weights(spec, 0)"),
+            "pytorch": Edit("recognizer.py", "initial_weights(spec, seed)", "initial_weights(spec, 0)"),
+            "keras": Edit("recognizer.py", "initial_weights(spec, seed)", "initial_weights(spec, 0)"),
+        },
+    ),
+    Fault(
+        name="kernel transposed",
+        meaning="a square dense kernel, (in, out), is taken for (out, in); no shape tells",
+        check="logits_match_the_definition",
+        rung="mlp",
+        edits={
+            "numpy": Edit("ops.py", "return x_BC @ kernel_CO + bias_O", "return x_BC @ (kernel_CO.T if kernel_CO.shape[0] == kernel_CO.shape[1] else kernel_CO) + bias_O"),
+            "pytorch": Edit("mlp.py", "tensor.t() for", "(tensor if tensor.shape[0] == tensor.shape[-1] else tensor.t()) for"),
+            "keras": Edit("recognizer.py", "variable.assign(weights[name])", "variable.assign(weights[name].T if weights[name].shape[0] == weights[name].shape[-1] else weights[name])"),
+        },
+    ),
+    Fault(
+        name="channels exchanged",
+        meaning="a convolution kernel's in and out channels, of the same number, are exchanged",
+        check="logits_match_the_definition",
+        rung="cnn",
+        edits={
+            "numpy": Edit("ops.py", "kernel = kernel_33CO.reshape(-1, out_channels)", "kernel = (kernel_33CO if kernel_33CO.shape[2] != kernel_33CO.shape[3] else kernel_33CO.transpose(0, 1, 3, 2)).reshape(-1, out_channels)"),
+            "pytorch": Edit("cnn.py", "tensor.permute(2, 3, 1, 0)", "(tensor.permute(2, 3, 1, 0) if tensor.shape[0] != tensor.shape[1] else tensor.permute(2, 3, 0, 1))"),
+            "keras": Edit("recognizer.py", "variable.assign(weights[name])", "variable.assign(weights[name].swapaxes(-1, -2) if weights[name].ndim == 4 and weights[name].shape[2] == weights[name].shape[3] else weights[name])"),
+        },
+    ),
+    # --- forward
+    Fault(
+        name="image transposed",
+        meaning="rows and columns of an image are exchanged before it is flattened",
+        check="logits_match_the_definition",
+        rung="mlp",
+        edits={
+            "numpy": Edit("mlp.py", "images_BHW1.reshape(len(images_BHW1), -1)", "images_BHW1.swapaxes(1, 2).reshape(len(images_BHW1), -1)"),
+            "pytorch": Edit("mlp.py", "images_BHW1.flatten(1)", "images_BHW1.transpose(1, 2).flatten(1)"),
+            "keras": Edit("mlp.py", "(images)\n    for i", "(layers.Permute((2, 1, 3), dtype=dtype)(images))\n    for i"),
+        },
+    ),
+    Fault(
+        name="bias doubled",
+        meaning="a bias is added twice, as by a framework that holds two",
+        check="logits_match_the_definition",
+        rung="mlp",
+        edits={
+            "numpy": Edit("ops.py", "return x_BC @ kernel_CO + bias_O", "return x_BC @ kernel_CO + 2 * bias_O"),
+            "pytorch": Edit("mlp.py", "F.relu(dense(x))", "F.relu(dense(x) + dense.bias)"),
+            "keras": Edit("mlp.py", 'dense(i, width, "relu")(x)', 'keras.ops.relu((layer := dense(i, width, None))(x) + layer.bias)'),
+        },
+    ),
+    Fault(
+        name="activation forgotten",
+        meaning="the hidden dense layer has no ReLU",
+        check="logits_match_the_definition",
+        rung="cnn",
+        edits={
+            "numpy": Edit("cnn.py", "x, relu_cache = relu(x)\n    logits", "relu_cache = relu(x)[1]\n    logits"),
+            "pytorch": Edit("cnn.py", "F.relu(self.dense[0](x))", "self.dense[0](x)"),
+            "keras": Edit("cnn.py", 'layers.Dense(spec.hidden_dim, activation="relu"', "layers.Dense(spec.hidden_dim, activation=None"),
+        },
+    ),
+    Fault(
+        name="kernel mirrored",
+        meaning="convolution in the mathematical sense, where frameworks mean cross-correlation",
+        check="logits_match_the_definition",
+        rung="cnn",
+        edits={
+            "numpy": Edit("ops.py", "kernel = kernel_33CO.reshape(-1, out_channels)", "kernel = kernel_33CO[::-1, ::-1].reshape(-1, out_channels)"),
+            "pytorch": Edit("cnn.py", "tensor.permute(2, 3, 1, 0) if", "tensor.flip(2, 3).permute(2, 3, 1, 0) if"),
+            "keras": Edit("recognizer.py", "variable.assign(weights[name])", "variable.assign(weights[name][::-1, ::-1] if weights[name].ndim == 4 else weights[name])"),
+        },
+    ),
+    Fault(
+        name="padding on one side",
+        meaning="two rows and columns of zeros before the image and none after it",
+        check="logits_match_the_definition",
+        rung="cnn",
+        edits={
+            "numpy": Edit("ops.py", "((0, 0), (1, 1), (1, 1), (0, 0))", "((0, 0), (2, 0), (2, 0), (0, 0))"),
+            "pytorch": Edit("cnn.py", "F.relu(conv(x_BCHW), inplace=True)", "F.relu(F.conv2d(F.pad(x_BCHW, (2, 0, 2, 0)), conv.weight, conv.bias))"),
+            "keras": Edit("cnn.py", '        x = layers.Conv2D(channels, 3, padding="same"', '        x = layers.ZeroPadding2D(((2, 0), (2, 0)), **image)(x)\n        x = layers.Conv2D(channels, 3, padding="valid"'),
+        },
+    ),
+    Fault(
+        name="mean for max",
+        meaning="pooling takes the mean of each block",
+        check="logits_match_the_definition",
+        rung="cnn",
+        edits={
+            "numpy": Edit("ops.py", "y = xp.maximum(xp.maximum(corners[0], corners[1]), xp.maximum(corners[2], corners[3]))", "y = sum(corners) / 4"),
+            "pytorch": Edit("cnn.py", "F.max_pool2d(", "F.avg_pool2d("),
+            "keras": Edit("cnn.py", "layers.MaxPooling2D(", "layers.AveragePooling2D("),
+        },
+    ),
+    Fault(
+        name="channels first",
+        meaning="the pooled image is flattened channel by channel",
+        check="logits_match_the_definition",
+        rung="cnn",
+        edits={
+            "numpy": Edit("cnn.py", "x = x_BHWC.reshape(len(x_BHWC), -1)", "x = x_BHWC.transpose(0, 3, 1, 2).reshape(len(x_BHWC), -1)"),
+            "pytorch": Edit("cnn.py", "x_BCHW.permute(0, 2, 3, 1).flatten(1)", "x_BCHW.flatten(1)"),
+            "keras": Edit("cnn.py", "layers.Flatten(**image)(x)", "layers.Flatten(**image)(layers.Permute((3, 1, 2), dtype=dtype)(x))"),
+        },
+    ),
+    Fault(
+        name="half precision",
+        meaning="a dense layer multiplies in bfloat16, as some accelerators do unasked",
+        check="logits_agree",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "numpy": Edit("ops.py", "return x_BC @ kernel_CO + bias_O", 'return (x_BC.astype("float16") @ kernel_CO.astype("float16")).astype(x_BC.dtype) + bias_O'),
+            "pytorch": Edit("mlp.py", "F.relu(dense(x))", "F.relu(dense.bfloat16()(x.bfloat16()).float())"),
+            "keras": Edit("mlp.py", 'name=f"dense_{i}", dtype=dtype)', 'name=f"dense_{i}", dtype="mixed_bfloat16")'),
+        },
+    ),
+    Fault(
+        name="dropout while reading",
+        meaning="the model is left in training mode",
+        check="dropout_is_off_when_reading",
+        rung="mlp",
+        edits={
+            "numpy": Edit("recognizer.py", "self.xp.asarray(images_BHW1, dtype=self.dtype))", "self.xp.asarray(images_BHW1, dtype=self.dtype), np.random.default_rng(0))"),
+            "pytorch": Edit("recognizer.py", "self.model.eval()(to_tensor", "self.model(to_tensor"),
+            "keras": Edit("recognizer.py", "return self.model.predict_on_batch(images_BHW1)", "return to_numpy(self.model(images_BHW1, training=True))"),
+        },
+    ),
+    # --- loss and gradients
+    Fault(
+        name="softmax overflows",
+        meaning="the largest logit is not subtracted before exp",
+        check="loss_agrees",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "numpy": Edit("ops.py", "shifted = logits_BK - logits_BK.max(axis=1, keepdims=True)", "shifted = logits_BK"),
+            "pytorch": Edit("mlp.py", "F.cross_entropy(model(images_BHW1), labels_B)", "F.nll_loss(model(images_BHW1).softmax(1).log(), labels_B)"),
+        },
+    ),
+    Fault(
+        name="softmax twice",
+        meaning="the loss is told that it gets logits and gets probabilities",
+        check="loss_agrees",
+        rung="cnn",
+        edits={
+            "pytorch": Edit("cnn.py", "F.cross_entropy(model(images_BHW1), labels_B)", "F.cross_entropy(model(images_BHW1).softmax(1), labels_B)"),
+            "keras": Edit("cnn.py", "layers.Dense(spec.num_classes, name", 'layers.Dense(spec.num_classes, activation="softmax", name'),
+        },
+    ),
+    Fault(
+        name="loss summed",
+        meaning="the batch's losses are added, not averaged",
+        check="gradients_agree",
+        rung="mlp",
+        edits={
+            "numpy": Edit("ops.py", "return dlogits / len(labels_B)", "return dlogits"),
+            "pytorch": Edit("mlp.py", "F.cross_entropy(model(images_BHW1), labels_B)", 'F.cross_entropy(model(images_BHW1), labels_B, reduction="sum")'),
+            "keras": Edit("mlp.py", "from_logits=True, dtype", 'from_logits=True, reduction="sum", dtype'),
+        },
+    ),
+    Fault(
+        name="missing bias gradient",
+        meaning="a layer's bias is never learnt",
+        check="gradients_match_finite_differences",
+        rung="mlp",
+        edits={
+            "numpy": Edit("ops.py", "dy_BO.sum(axis=0)", "0 * dy_BO.sum(axis=0)"),
+            "pytorch": Edit("mlp.py", "F.relu(dense(x))", "F.relu(F.linear(x, dense.weight, dense.bias.detach()) + 0 * dense.bias)"),
+            "keras": Edit("gradients.py", "value = loss(labels, model(images, training=False))\n    return value, tape.gradient", "value = loss(labels, model(images, training=False)) + 0 * model.trainable_variables[1][0]\n    return value, tape_gradient"),
+        },
+    ),
+    Fault(
+        name="missing convolution bias gradient",
+        meaning="a convolution's bias is never learnt; written out by hand only",
+        check="gradients_match_finite_differences",
+        rung="cnn",
+        edits={"numpy": Edit("ops.py", "dy_BHWO.sum(axis=(0, 1, 2))", "0 * dy_BHWO.sum(axis=(0, 1, 2))")},
+    ),
+    Fault(
+        name="ReLU passes its input back",
+        meaning="ReLU's derivative is taken for its input instead of one; frameworks bring their own",
+        check="gradients_match_finite_differences",
+        rung="mlp",
+        edits={"numpy": Edit("ops.py", "return dy * (cache > 0)", "return dy * cache")},
+    ),
+    Fault(
+        name="pooling shares its gradient",
+        meaning="all four pixels of a block get the gradient of the largest; frameworks bring their own",
+        check="gradients_match_finite_differences",
+        rung="cnn",
+        edits={"numpy": Edit("ops.py", "d_corner[...] = dy * chosen", "d_corner[...] = dy")},
+    ),
+    Fault(
+        name="kernel not mirrored back",
+        meaning="a convolution's dx is computed with the kernel as it stands; frameworks bring their own",
+        check="gradients_match_finite_differences",
+        rung="cnn",
+        edits={"numpy": Edit("ops.py", "kernel_33CO[::-1, ::-1].transpose", "kernel_33CO.transpose")},
+    ),
+    Fault(
+        name="gradients under dropout",
+        meaning="`loss_and_gradients` drops units",
+        check="gradients_ignore_dropout",
+        rung="mlp",
+        edits={
+            "numpy": Edit("recognizer.py", "self.step_gradients(batch, rng=None)", "self.step_gradients(batch, np.random.default_rng(0))"),
+            "pytorch": Edit("recognizer.py", "self.model.eval()\n        loss", "self.model.train()\n        loss"),
+            "keras": Edit("gradients.py", "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=False))", "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=True))"),
+        },
+    ),
+    # --- training steps
+    Fault(
+        name="last batch dropped",
+        meaning="a batch smaller than the others is passed over",
+        check="every_batch_is_seen",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "numpy": Edit("train.py", "            rate = float(", "            if len(batch.labels_B) < config.batch_size:\n                continue\n            rate = float("),
+            "pytorch": Edit("train.py", "            images_BHW1, labels_B = recognizer", "            if len(batch.labels_B) < config.batch_size:\n                continue\n            images_BHW1, labels_B = recognizer"),
+            "keras": Edit("train.py", "            yield batch", "            if len(batch.labels_B) < run.config.batch_size:\n                continue\n            yield batch"),
+        },
+    ),
+    Fault(
+        name="labels shifted",
+        meaning="training counts classes from one",
+        check="sgd_steps_agree",
+        rung="mlp",
+        edits={
+            "numpy": Edit("recognizer.py", "self.xp.asarray(batch.labels_B)", "(self.xp.asarray(batch.labels_B) + 1) % self.spec.num_classes"),
+            "pytorch": Edit("recognizer.py", "to_tensor(batch.labels_B, torch.int64, self.device)", "(to_tensor(batch.labels_B, torch.int64, self.device) + 1) % self.spec.num_classes"),
+            "keras": Edit("train.py", "batch.images_BHW1, batch.labels_B", "batch.images_BHW1, (batch.labels_B + 1) % 7"),
+        },
+    ),
+    Fault(
+        name="momentum forgotten",
+        meaning="plain SGD",
+        check="steps_match_the_formulas",
+        rung="mlp",
+        edits={
+            "numpy": Edit("optim.py", "velocity *= MOMENTUM", "velocity *= 0"),
+            "pytorch": Edit("train.py", "momentum=MOMENTUM, fused", "fused"),
+            "keras": Edit("train.py", "momentum=np.float64(MOMENTUM), ", ""),
+        },
+    ),
+    Fault(
+        name="Nesterov's momentum",
+        meaning="the update looks ahead; a word in a framework's call, but not in the code by hand",
+        check="sgd_steps_agree",
+        rung="mlp",
+        edits={
+            "pytorch": Edit("train.py", "momentum=MOMENTUM, fused", "momentum=MOMENTUM, nesterov=True, fused"),
+            "keras": Edit("train.py", "momentum=np.float64(MOMENTUM), ", "momentum=np.float64(MOMENTUM), nesterov=True, "),
+        },
+    ),
+    Fault(
+        name="gradients pile up",
+        meaning="the last step's gradients are not cleared; only PyTorch keeps them in the parameters",
+        check="sgd_steps_agree",
+        rung="mlp",
+        edits={"pytorch": Edit("train.py", "            optimizer.zero_grad()\n", "")},
+    ),
+    Fault(
+        name="mean loss reported",
+        meaning="the loss reported is the epoch's mean so far, which only Keras has at hand",
+        check="sgd_steps_agree",
+        rung="mlp",
+        edits={"keras": Edit("train.py", 'logs["step_loss"]', 'logs["loss"]')},
+    ),
+    Fault(
+        name="rate one step late",
+        meaning="each step takes the learning rate of the step before",
+        check="steps_match_the_formulas",
+        rung="mlp",
+        edits={
+            "numpy": Edit("train.py", "run.learning_rates_S[run.step]", "run.learning_rates_S[max(0, run.step - 1)]"),
+            "pytorch": Edit("train.py", "run.learning_rates_S[run.step]", "run.learning_rates_S[max(0, run.step - 1)]"),
+            "keras": Edit("train.py", "keras.ops.take(self.rates_S, step)", "keras.ops.take(self.rates_S, keras.ops.maximum(step - 1, 0))"),
+        },
+    ),
+    Fault(
+        name="wrong epsilon",
+        meaning="AdamW's epsilon is 1e-5",
+        check="adamw_steps_agree",
+        rung="cnn",
+        edits={
+            "numpy": Edit("optim.py", "+ ADAM_EPSILON", "+ 1e-5"),
+            "pytorch": Edit("train.py", "eps=ADAM_EPSILON", "eps=1e-5"),
+            "keras": Edit("train.py", "epsilon=ADAM_EPSILON", "epsilon=1e-5"),
+        },
+    ),
+    Fault(
+        name="bias not corrected",
+        meaning="Adam's means are not corrected for their start at zero; frameworks bring their own",
+        check="steps_match_the_formulas",
+        rung="mlp",
+        edits={"numpy": Edit("optim.py", "correction2 = 1 - ADAM_BETA2 ** (step + 1)", "correction2 = 1.0")},
+    ),
+    Fault(
+        name="biases decay",
+        meaning="weight decay is applied to biases too",
+        check="steps_match_the_formulas",
+        rung="mlp",
+        edits={
+            "numpy": Edit("optim.py", 'if name.endswith("kernel"):', "if name:"),
+            "pytorch": Edit("train.py", '"weight_decay": 0.0', '"weight_decay": config.weight_decay'),
+            "keras": Edit("train.py", '    optimizer.exclude_from_weight_decay(var_names=["bias"])\n', ""),
+        },
+    ),
+    Fault(
+        name="clipped one by one",
+        meaning="each tensor's norm is clipped, not the norm of all together",
+        check="steps_match_the_formulas",
+        rung="mlp",
+        edits={
+            "numpy": Edit("train.py", "clip_by_global_norm(gradients, config.clip_norm)", "[clip_by_global_norm({n: g}, config.clip_norm) for n, g in gradients.items()]"),
+            "pytorch": Edit("train.py", "nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)", "[nn.utils.clip_grad_norm_(p, config.clip_norm) for p in model.parameters()]"),
+            "keras": Edit("train.py", '"global_clipnorm"', '"clipnorm"'),
+        },
+    ),
+    Fault(
+        name="keeps what it should drop",
+        meaning="dropout's rate is taken for the share that is kept",
+        check="dropout_matches_its_definition",
+        rung="cnn",
+        edits={
+            "numpy": Edit("cnn.py", "dropout(x_BHWC, spec.dropout, rng)", "dropout(x_BHWC, 1 - spec.dropout, rng)"),
+            "pytorch": Edit("cnn.py", "nn.Dropout(spec.dropout)", "nn.Dropout(1 - spec.dropout)"),
+            "keras": Edit("cnn.py", "layers.Dropout(spec.dropout", "layers.Dropout(1 - spec.dropout"),
+        },
+    ),
+    Fault(
+        name="dropout not scaled",
+        meaning="kept units are not scaled up; frameworks bring their own",
+        check="dropout_matches_its_definition",
+        rung="mlp",
+        edits={"numpy": Edit("ops.py", "/ x.dtype.type(1 - rate)", "* x.dtype.type(1)")},
+    ),
+    Fault(
+        name="dropout never on",
+        meaning="training does not drop",
+        check="dropout_matches_its_definition",
+        rung="mlp",
+        edits={
+            "numpy": Edit("train.py", "recognizer.step_gradients(batch, rng)", "recognizer.step_gradients(batch, None)"),
+            "pytorch": Edit("train.py", "model.train()", "model.eval()"),
+            "keras": Edit("mlp.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
+        },
+    ),
+    # --- resuming
+    Fault(
+        name="optimizer starts afresh",
+        meaning="a resumed run forgets the optimizer's slots",
+        check="resumed_run_equals_an_unbroken_one",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "numpy": Edit("train.py", "for name, array in {**weights, **optimizer.slots}.items():\n            array[...]", "for name, array in weights.items():\n            array[...]"),
+            "pytorch": Edit("train.py", "optimizer.state[parameter][slot] = like.copy_(value)", "like.copy_(value)"),
+            "keras": Edit("train.py", "variable.assign(run.checkpoint[path])", 'variable.assign(run.checkpoint[path]) if "momentum" not in path and "velocity" not in path else None'),
+        },
+    ),
+    Fault(
+        name="dropout starts afresh",
+        meaning="a resumed run drops the units that its first steps dropped",
+        check="resumed_run_equals_an_unbroken_one",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "numpy": Edit("train.py", "[config.seed, run.step]", "[config.seed, run.step - run.first_epoch * run.steps_per_epoch]"),
+            "pytorch": Edit("train.py", "dropout_seeded(config.seed, run.step,", "dropout_seeded(config.seed, run.step - run.first_epoch * run.steps_per_epoch,"),
+            "keras": Edit("train.py", "variable.assign(run.checkpoint[path])", 'variable.assign(run.checkpoint[path]) if "seed" not in path else None'),
+        },
+    ),
+)

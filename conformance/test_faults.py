@@ -1,0 +1,32 @@
+"""The suite is tested too: each planted fault must turn a named test red, in every implementation it applies to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance import checks
+from conformance.checks import Subject
+from conformance.conftest import Workers
+from conformance.faults import FAULTS
+from conformance.planting import plant
+from conformance.tolerances import Mismatch
+
+BY_NAME = {(fault.name, fault.rung): fault for fault in FAULTS}
+PLANTED = [(fault.name, fault.rung, implementation) for fault in FAULTS for implementation in fault.edits]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: "-".join(planted).replace(" ", "_"))
+def test_fault_is_caught(planted: tuple[str, str, str], faulty_workers: Workers, tmp_path: Path) -> None:
+    name, rung, implementation = planted
+    fault = BY_NAME[name, rung]
+    worker = faulty_workers[implementation]
+    plant(fault, implementation, tmp_path)
+    worker.shadow(tmp_path)
+    try:
+        with pytest.raises(Mismatch):
+            getattr(checks, fault.check)(Subject(worker=worker, rung=rung, dtype=fault.dtype))
+    finally:
+        worker.shadow(None)
