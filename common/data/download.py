@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -18,6 +18,7 @@ from common.errors import UserError
 
 if TYPE_CHECKING:
     import requests
+    from rich.progress import Progress
 
 DATA_ROOT = "FOURHANDS_DATA"
 _TIMEOUT = 30  # seconds without a byte
@@ -63,8 +64,9 @@ def fetch(remote: Remote, folder: Path) -> Path:
         UserError: no mirror gave the right file, or the folder cannot be written. Nothing half-written stands under
             the file's name; what arrived before a connection broke off is kept beside it and continued next time.
     """
-    import pooch  # noqa: PLC0415  (slow to import, and most runs download nothing)
-    from requests.exceptions import RequestException  # noqa: PLC0415
+    # slow to import, and most runs download nothing
+    import pooch  # type: ignore[import-untyped]
+    from requests.exceptions import RequestException
 
     pooch.get_logger().setLevel("WARNING")
     reasons = []
@@ -105,8 +107,8 @@ class _Resuming:
         self._name = remote.file_name
         self._part = folder / f"{remote.file_name}.part"
 
-    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:  # noqa: ANN401 (pooch passes itself)
-        import requests  # noqa: PLC0415
+    def __call__(self, url: str, output_file: str, _pooch: object) -> None:
+        import requests
 
         have = self._part.stat().st_size if self._part.exists() else 0
         # ranges count the bytes of the file itself, so it must not be packed on the way
@@ -139,9 +141,9 @@ class _Resuming:
             raise UserError(f"broke off after {self._part.stat().st_size:,} of {total:,} bytes")
 
 
-def _progress() -> Any:  # noqa: ANN401 (rich is imported only here)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

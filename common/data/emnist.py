@@ -107,7 +107,9 @@ def load(name: str, folder: Path | None, split: str) -> Dataset:
     mapping = read_mapping(chosen / f"emnist-{split}-mapping.txt")
     charset = Charset(tuple(mapping[label] for label in sorted(mapping)))
     class_of = {label: k for k, label in enumerate(sorted(mapping))}
-    official, test = (_upright(read_characters(chosen, f"emnist-{split}-{part}", class_of)) for part in ("train", "test"))
+    official, test = (
+        _upright(read_characters(chosen, f"emnist-{split}-{part}", class_of)) for part in ("train", "test")
+    )
     train, validation = hold_out(official)
     return Dataset(name=name, charset=charset, train=train, validation=validation, test=test)
 

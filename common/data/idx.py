@@ -8,12 +8,12 @@ Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -29,7 +29,7 @@ _CHUNK = 1 << 20
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """The file of that name in `folder`: plain or gzip, spelt `-idx3-ubyte` or `.idx3-ubyte`; None if it is not there."""
+    """The file of that name in `folder`: plain or gzip, spelt `-idx3-ubyte` or `.idx3-ubyte`; None if missing."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for path in (folder / spelling, folder / f"{spelling}.gz"):
             if path.exists():
@@ -61,7 +61,7 @@ def read_idx(path: Path, *, dims: int) -> UInt8[np.ndarray, "..."]:
         raise UserError(f"{path} cannot be read: {error.strerror}; expected an IDX file that you may read") from None
 
 
-def _read(file: BinaryIO | gzip.GzipFile, path: Path, dims: int) -> UInt8[np.ndarray, "..."]:
+def _read(file: io.BufferedIOBase, path: Path, dims: int) -> UInt8[np.ndarray, "..."]:
     length = 4 + 4 * dims
     header = file.read(length)
     magic = bytes((0, 0, _UNSIGNED_BYTES, dims))
@@ -132,7 +132,7 @@ def read_characters(folder: Path, part: str, class_of: Mapping[int, int]) -> Spl
 def _classes(labels_N: UInt8[np.ndarray, "N"], path: Path, class_of: Mapping[int, int]) -> Int[np.ndarray, "N"]:
     table = np.full(256, -1, dtype=np.int64)
     table[list(class_of)] = list(class_of.values())
-    classes_N = table[labels_N]
+    classes_N: Int[np.ndarray, "N"] = table[labels_N]
     if classes_N.min() < 0:
         index = int(np.argmin(classes_N))
         raise UserError(

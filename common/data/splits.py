@@ -21,7 +21,9 @@ def hold_out(split: Split) -> tuple[Split, Split]:
         UserError: fewer than two examples.
     """
     if len(split) < 2:
-        raise UserError(f"the training set holds {len(split)} example; expected at least 2, one of them to validate with")
+        raise UserError(
+            f"the training set holds {len(split)} example; expected at least 2, one of them to validate with"
+        )
     order_N = np.random.default_rng(_SEED).permutation(len(split))
     held = max(1, round(VALIDATION_SHARE * len(split)))
     return split.take(np.sort(order_N[held:])), split.take(np.sort(order_N[:held]))

@@ -1,0 +1,221 @@
+"""Image files as people have them, brought to what a model expects."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import UInt8
+from PIL import Image
+
+from common.data import ink
+from common.data.idx import read_idx
+from common.data.images import load_image, to_character
+from common.errors import UserError
+
+CHARACTER = ink.draw_page(7)[33]  # 28×28, an X
+SMOOTH = np.asarray(Image.fromarray(CHARACTER).resize((280, 280), Image.Resampling.BICUBIC)).astype(float)
+LARGE = np.clip(128 + 5 * (SMOOTH - 128), 0, 255).astype(np.uint8)  # edges two pixels wide, as a pen leaves them
+ON_PAPER = np.pad(LARGE, ((40, 100), (10, 220)))
+EXPECTED = to_character(ON_PAPER, 28, 28)
+
+
+def difference(a: UInt8[np.ndarray, "H W"], b: UInt8[np.ndarray, "H W"]) -> float:
+    """Mean absolute difference relative to the ink there is."""
+    return float(np.abs(a.astype(float) - b).sum() / a.sum())
+
+
+def coloured(dark: tuple[int, int, int], light: tuple[int, int, int]) -> Image.Image:
+    share = ON_PAPER[..., None] / 255
+    return Image.fromarray(np.rint(np.array(dark) * share + np.array(light) * (1 - share)).astype(np.uint8))
+
+
+def with_alpha(colour: int) -> Image.Image:
+    return Image.merge("LA", [Image.new("L", (510, 420), colour), Image.fromarray(ON_PAPER)])
+
+
+def with_round_corners() -> Image.Image:
+    alpha = Image.new("L", (510, 420), 255)
+    alpha.paste(0, (0, 0, 60, 60))
+    return Image.merge("LA", [Image.fromarray(255 - ON_PAPER), alpha])
+
+
+def turned() -> tuple[Image.Image, Image.Exif]:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    return Image.fromarray(255 - ON_PAPER).rotate(90, expand=True), exif
+
+
+def write(path: Path, kind: str) -> None:
+    dark_on_light = Image.fromarray(255 - ON_PAPER)
+    match kind:
+        case "light on dark.png":
+            Image.fromarray(ON_PAPER).save(path)
+        case "dark on light.jpg" | "dark on light.png" | "dark on light.bmp" | "dark on light.tiff":
+            dark_on_light.save(path)
+        case "dark on light.webp":
+            dark_on_light.save(path, lossless=True)
+        case "palette.gif":
+            dark_on_light.convert("P").save(path)
+        case "palette with transparency.png":
+            dark_on_light.convert("P").save(path, transparency=255)
+        case "blue on yellow.png":
+            coloured((20, 30, 160), (250, 240, 170)).save(path)
+        case "dark on transparent.png":
+            with_alpha(0).save(path)
+        case "light on transparent.png":
+            with_alpha(255).save(path)
+        case "transparent corners.png":
+            with_round_corners().save(path)
+        case "16 bits.png":
+            Image.fromarray(65535 - ON_PAPER.astype(np.uint16) * 257).save(path)
+        case "floats.tiff":
+            Image.fromarray((1 - ON_PAPER / np.float32(255)).astype(np.float32)).save(path)
+        case "turned by exif.jpg":
+            image, exif = turned()
+            image.save(path, exif=exif, quality=95)
+        case "faint.png":
+            Image.fromarray((200 - ON_PAPER * 0.3).astype(np.uint8)).save(path)
+        case "grainy.png":
+            grain = np.random.default_rng(0).normal(0, 10, ON_PAPER.shape)
+            Image.fromarray(np.clip(220 - ON_PAPER * 0.8 + grain, 0, 255).astype(np.uint8)).save(path)
+        case "black and white.png":
+            dark_on_light.convert("1", dither=Image.Dither.NONE).save(path)
+        case "cmyk.jpg":
+            dark_on_light.convert("CMYK").save(path, quality=95)
+        case _:
+            raise AssertionError(kind)
+
+
+KINDS = {
+    "light on dark.png": 0.0,
+    "dark on light.png": 0.0,
+    "dark on light.bmp": 0.0,
+    "dark on light.tiff": 0.0,
+    "dark on light.webp": 0.0,
+    "dark on light.jpg": 0.05,
+    "palette.gif": 0.05,
+    "palette with transparency.png": 0.05,
+    "blue on yellow.png": 0.05,
+    "dark on transparent.png": 0.01,
+    "light on transparent.png": 0.01,
+    "transparent corners.png": 0.01,
+    "16 bits.png": 0.0,
+    "floats.tiff": 0.01,
+    "turned by exif.jpg": 0.05,
+    "faint.png": 0.05,
+    "grainy.png": 0.15,
+    "black and white.png": 0.2,
+    "cmyk.jpg": 0.05,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_character_comes_out_of_every_kind_of_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    write(path, kind)
+    character = to_character(load_image(path), 28, 28)
+    assert (character.dtype, character.shape) == (np.uint8, (28, 28))
+    assert difference(EXPECTED, character) <= KINDS[kind]
+
+
+def test_enlarging_and_padding_a_character_is_undone() -> None:
+    differences = []
+    for character in ink.draw_page(7):
+        large = np.asarray(Image.fromarray(character).resize((280, 280), Image.Resampling.BICUBIC))
+        differences.append(difference(character, to_character(255 - np.pad(large, 100), 28, 28)))
+    assert np.median(differences) < 0.4  # a shift by one pixel in each direction gives 0.84
+
+
+def test_the_longer_side_fills_twenty_of_twenty_eight_pixels_and_the_aspect_is_kept() -> None:
+    bar = np.zeros((300, 300), dtype=np.uint8)
+    bar[50:250, 100:150] = 255  # 200 by 50
+    character = to_character(bar, 28, 28)
+    # its centre of mass, 10 and 2.5 pixels from its corner, goes to the middle of pixel 14
+    assert np.flatnonzero(character.any(axis=1)).tolist() == list(range(4, 24))
+    assert np.count_nonzero(character.max(axis=0) > 20) == 5
+    assert to_character(bar, 56, 56).any(axis=1).sum() == 40
+
+
+def test_a_grainy_photo_gives_the_character_that_is_on_it() -> None:
+    photo = np.asarray(Image.fromarray(255 - ON_PAPER).resize((2040, 1680), Image.Resampling.BICUBIC))
+    grain = np.random.default_rng(0).normal(0, 25, photo.shape)
+    character = to_character(np.clip(40 + 0.7 * photo + grain, 0, 255).astype(np.uint8), 28, 28)
+    assert difference(EXPECTED, character) < 0.2
+
+
+def test_a_bold_character_cropped_tightly_keeps_its_ink() -> None:
+    bar = np.full((60, 30), 255, dtype=np.uint8)
+    bar[:, :3] = bar[:, -3:] = bar[:3] = bar[-3:] = 0  # ink covers 80 %, the border is paper
+    assert to_character(bar, 28, 28)[14, 14] == 255
+
+
+@pytest.mark.skipif(
+    not (Path(os.environ.get("FOURHANDS_DATA", "")) / "mnist").is_dir(), reason="missing: FOURHANDS_DATA/mnist"
+)
+@pytest.mark.parametrize("form", ["as it is", "inverted", "cropped tightly", "inverted, 8 times the size, padded"])
+def test_mnist_comes_back_as_it_was(form: str) -> None:
+    images = read_idx(Path(os.environ["FOURHANDS_DATA"]) / "mnist" / "t10k-images-idx3-ubyte.gz", dims=3)[:300]
+    differences = []
+    for image in images:
+        rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+        given = {
+            "as it is": image,
+            "inverted": 255 - image,
+            "cropped tightly": image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1],
+            "inverted, 8 times the size, padded": 255
+            - np.pad(np.asarray(Image.fromarray(image).resize((224, 224), Image.Resampling.BICUBIC)), 60),
+        }[form]
+        differences.append(difference(image, to_character(given, 28, 28)))
+    # enlarging loses where the pixels lay; centring by the box instead of the mass gives 0.7
+    assert np.median(differences) < (0.2 if "8 times" in form else 0.02)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it has that many pixels and holds none."""
+    chunk = b"IHDR" + struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    end = b"IDAT" + zlib.compress(b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (chunk, end)
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; expected PNG"),
+        (b"%PDF-1.7 and so on", "is no image that can be read"),
+        (png_header(10_000, 10_000), "more than 89,478,485 pixels"),
+        (png_header(2**31 - 1, 2**31 - 1), "more than 89,478,485 pixels"),
+        (png_header(40, 40), "cannot be read"),
+    ],
+    ids=["empty", "another format", "many pixels", "a decompression bomb", "cut off"],
+)
+def test_a_file_that_is_no_usable_image_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as raised:
+        load_image(path)
+    assert str(path) in str(raised.value)
+
+
+def test_a_missing_image_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere.png does not exist"):
+        load_image(tmp_path / "nowhere.png")
+    with pytest.raises(UserError, match="is a folder; name the image files in it"):
+        load_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((1, 1)), np.full((50, 40), 255), np.full((50, 40), 130) + np.arange(40) % 9],
+    ids=["1×1", "blank", "blank with grain"],
+)
+def test_an_image_without_ink_is_refused(image: np.ndarray) -> None:
+    height, width = image.shape
+    with pytest.raises(UserError, match=rf"\({height}×{width} pixels\) is blank"):
+        to_character(image.astype(np.uint8), 28, 28)
