@@ -83,7 +83,8 @@ def load_implementation(name: str) -> Build:
     try:
         build: Build = known[name].load()
     except ModuleNotFoundError as error:
-        package = known[name].dist.name if known[name].dist else "fourhands"
+        distribution = known[name].dist
+        package = distribution.name if distribution else "fourhands"
         raise UserError(
             f"framework {name!r} is not installed ({error.name} is missing); "
             f'install it with: pip install "{package}[{name}]"'

@@ -136,8 +136,9 @@ def spec_from_dict(fields: dict[str, Any]) -> Spec:
     rung = fields.pop("rung", None)
     if rung not in RUNGS:
         raise unknown_name("rung", str(rung), RUNGS)
+    arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
     try:
-        return RUNGS[rung](**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        return RUNGS[rung](**arguments)
     except TypeError as error:
         raise UserError(f"not a spec of rung {rung}: {error}") from None
 

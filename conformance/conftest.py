@@ -162,7 +162,7 @@ def record(request: pytest.FixtureRequest) -> object:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:  # noqa: ARG001
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:
     report = yield
     if (call.when == "call" or report.outcome != "passed") and call.when != "teardown":
         item.config.stash[REPORT].add(item, report)

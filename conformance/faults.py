@@ -19,6 +19,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("recognizer.py", "initial_weights(spec, seed)", "initial_weights(spec, 0)"),
             "pytorch": Edit("recognizer.py", "initial_weights(spec, seed)", "initial_weights(spec, 0)"),
             "keras": Edit("recognizer.py", "initial_weights(spec, seed)", "initial_weights(spec, 0)"),
+            "jax": Edit("recognizer.py", "initial_weights(spec, seed)", "initial_weights(spec, 0)"),
         },
     ),
     Fault(
@@ -27,9 +28,24 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="mlp",
         edits={
-            "numpy": Edit("ops.py", "return x_BC @ kernel_CO + bias_O", "return x_BC @ (kernel_CO.T if kernel_CO.shape[0] == kernel_CO.shape[1] else kernel_CO) + bias_O"),
-            "pytorch": Edit("mlp.py", "tensor.t() for", "(tensor if tensor.shape[0] == tensor.shape[-1] else tensor.t()) for"),
-            "keras": Edit("recognizer.py", "variable.assign(weights[name])", "variable.assign(weights[name].T if weights[name].shape[0] == weights[name].shape[-1] else weights[name])"),
+            "numpy": Edit(
+                "ops.py",
+                "return x_BC @ kernel_CO + bias_O",
+                "return x_BC @ (kernel_CO.T if kernel_CO.shape[0] == kernel_CO.shape[1] else kernel_CO) + bias_O",
+            ),
+            "pytorch": Edit(
+                "mlp.py", "tensor.t() for", "(tensor if tensor.shape[0] == tensor.shape[-1] else tensor.t()) for"
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "variable.assign(weights[name])",
+                "variable.assign(weights[name].T if weights[name].shape[0] == weights[name].shape[-1] else weights[name])",
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "jax.device_put(weights[name(path)].astype(self.dtype)",
+                "jax.device_put((weights[name(path)].T if weights[name(path)].shape[0] == weights[name(path)].shape[-1] else weights[name(path)]).astype(self.dtype)",
+            ),
         },
     ),
     Fault(
@@ -38,9 +54,26 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="cnn",
         edits={
-            "numpy": Edit("ops.py", "kernel = kernel_33CO.reshape(-1, out_channels)", "kernel = (kernel_33CO if kernel_33CO.shape[2] != kernel_33CO.shape[3] else kernel_33CO.transpose(0, 1, 3, 2)).reshape(-1, out_channels)"),
-            "pytorch": Edit("cnn.py", "tensor.permute(2, 3, 1, 0)", "(tensor.permute(2, 3, 1, 0) if tensor.shape[0] != tensor.shape[1] else tensor.permute(2, 3, 0, 1))"),
-            "keras": Edit("recognizer.py", "variable.assign(weights[name])", "variable.assign(weights[name].swapaxes(-1, -2) if weights[name].ndim == 4 and weights[name].shape[2] == weights[name].shape[3] else weights[name])"),
+            "numpy": Edit(
+                "ops.py",
+                "kernel = kernel_33CO.reshape(-1, out_channels)",
+                "kernel = (kernel_33CO if kernel_33CO.shape[2] != kernel_33CO.shape[3] else kernel_33CO.transpose(0, 1, 3, 2)).reshape(-1, out_channels)",
+            ),
+            "pytorch": Edit(
+                "cnn.py",
+                "tensor.permute(2, 3, 1, 0)",
+                "(tensor.permute(2, 3, 1, 0) if tensor.shape[0] != tensor.shape[1] else tensor.permute(2, 3, 0, 1))",
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "variable.assign(weights[name])",
+                "variable.assign(weights[name].swapaxes(-1, -2) if weights[name].ndim == 4 and weights[name].shape[2] == weights[name].shape[3] else weights[name])",
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "jax.device_put(weights[name(path)].astype(self.dtype)",
+                "jax.device_put((weights[name(path)].swapaxes(2, 3) if weights[name(path)].ndim == 4 and weights[name(path)].shape[2] == weights[name(path)].shape[3] else weights[name(path)]).astype(self.dtype)",
+            ),
         },
     ),
     # --- forward
@@ -50,9 +83,20 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="mlp",
         edits={
-            "numpy": Edit("mlp.py", "images_BHW1.reshape(len(images_BHW1), -1)", "images_BHW1.swapaxes(1, 2).reshape(len(images_BHW1), -1)"),
+            "numpy": Edit(
+                "mlp.py",
+                "images_BHW1.reshape(len(images_BHW1), -1)",
+                "images_BHW1.swapaxes(1, 2).reshape(len(images_BHW1), -1)",
+            ),
             "pytorch": Edit("mlp.py", "images_BHW1.flatten(1)", "images_BHW1.transpose(1, 2).flatten(1)"),
-            "keras": Edit("mlp.py", "(images)\n    for i", "(layers.Permute((2, 1, 3), dtype=dtype)(images))\n    for i"),
+            "keras": Edit(
+                "mlp.py", "(images)\n    for i", "(layers.Permute((2, 1, 3), dtype=dtype)(images))\n    for i"
+            ),
+            "jax": Edit(
+                "mlp.py",
+                "images_BHW1.reshape(len(images_BHW1), -1)",
+                "images_BHW1.swapaxes(1, 2).reshape(len(images_BHW1), -1)",
+            ),
         },
     ),
     Fault(
@@ -63,7 +107,12 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("ops.py", "return x_BC @ kernel_CO + bias_O", "return x_BC @ kernel_CO + 2 * bias_O"),
             "pytorch": Edit("mlp.py", "F.relu(dense(x))", "F.relu(dense(x) + dense.bias)"),
-            "keras": Edit("mlp.py", 'dense(i, width, "relu")(x)', 'keras.ops.relu((layer := dense(i, width, None))(x) + layer.bias)'),
+            "keras": Edit(
+                "mlp.py",
+                'dense(i, width, "relu")(x)',
+                "keras.ops.relu((layer := dense(i, width, None))(x) + layer.bias)",
+            ),
+            "jax": Edit("mlp.py", "nnx.relu(linear(x))", "nnx.relu(linear(x) + linear.bias[...])"),
         },
     ),
     Fault(
@@ -74,7 +123,12 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("cnn.py", "x, relu_cache = relu(x)\n    logits", "relu_cache = relu(x)[1]\n    logits"),
             "pytorch": Edit("cnn.py", "F.relu(self.dense[0](x))", "self.dense[0](x)"),
-            "keras": Edit("cnn.py", 'layers.Dense(spec.hidden_dim, activation="relu"', "layers.Dense(spec.hidden_dim, activation=None"),
+            "keras": Edit(
+                "cnn.py",
+                'layers.Dense(spec.hidden_dim, activation="relu"',
+                "layers.Dense(spec.hidden_dim, activation=None",
+            ),
+            "jax": Edit("cnn.py", "self.dense[1](nnx.relu(self.dense[0](x)))", "self.dense[1](self.dense[0](x))"),
         },
     ),
     Fault(
@@ -83,9 +137,22 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="cnn",
         edits={
-            "numpy": Edit("ops.py", "kernel = kernel_33CO.reshape(-1, out_channels)", "kernel = kernel_33CO[::-1, ::-1].reshape(-1, out_channels)"),
+            "numpy": Edit(
+                "ops.py",
+                "kernel = kernel_33CO.reshape(-1, out_channels)",
+                "kernel = kernel_33CO[::-1, ::-1].reshape(-1, out_channels)",
+            ),
             "pytorch": Edit("cnn.py", "tensor.permute(2, 3, 1, 0) if", "tensor.flip(2, 3).permute(2, 3, 1, 0) if"),
-            "keras": Edit("recognizer.py", "variable.assign(weights[name])", "variable.assign(weights[name][::-1, ::-1] if weights[name].ndim == 4 else weights[name])"),
+            "keras": Edit(
+                "recognizer.py",
+                "variable.assign(weights[name])",
+                "variable.assign(weights[name][::-1, ::-1] if weights[name].ndim == 4 else weights[name])",
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "jax.device_put(weights[name(path)].astype(self.dtype)",
+                "jax.device_put((weights[name(path)][::-1, ::-1] if weights[name(path)].ndim == 4 else weights[name(path)]).astype(self.dtype)",
+            ),
         },
     ),
     Fault(
@@ -95,8 +162,17 @@ FAULTS: tuple[Fault, ...] = (
         rung="cnn",
         edits={
             "numpy": Edit("ops.py", "((0, 0), (1, 1), (1, 1), (0, 0))", "((0, 0), (2, 0), (2, 0), (0, 0))"),
-            "pytorch": Edit("cnn.py", "F.relu(conv(x_BCHW), inplace=True)", "F.relu(F.conv2d(F.pad(x_BCHW, (2, 0, 2, 0)), conv.weight, conv.bias))"),
-            "keras": Edit("cnn.py", '        x = layers.Conv2D(channels, 3, padding="same"', '        x = layers.ZeroPadding2D(((2, 0), (2, 0)), **image)(x)\n        x = layers.Conv2D(channels, 3, padding="valid"'),
+            "pytorch": Edit(
+                "cnn.py",
+                "F.relu(conv(x_BCHW), inplace=True)",
+                "F.relu(F.conv2d(F.pad(x_BCHW, (2, 0, 2, 0)), conv.weight, conv.bias))",
+            ),
+            "keras": Edit(
+                "cnn.py",
+                '        x = layers.Conv2D(channels, 3, padding="same"',
+                '        x = layers.ZeroPadding2D(((2, 0), (2, 0)), **image)(x)\n        x = layers.Conv2D(channels, 3, padding="valid"',
+            ),
+            "jax": Edit("cnn.py", "(3, 3), padding=1", "(3, 3), padding=((2, 0), (2, 0))"),
         },
     ),
     Fault(
@@ -105,9 +181,14 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="cnn",
         edits={
-            "numpy": Edit("ops.py", "y = xp.maximum(xp.maximum(corners[0], corners[1]), xp.maximum(corners[2], corners[3]))", "y = sum(corners) / 4"),
+            "numpy": Edit(
+                "ops.py",
+                "y = xp.maximum(xp.maximum(corners[0], corners[1]), xp.maximum(corners[2], corners[3]))",
+                "y = sum(corners) / 4",
+            ),
             "pytorch": Edit("cnn.py", "F.max_pool2d(", "F.avg_pool2d("),
             "keras": Edit("cnn.py", "layers.MaxPooling2D(", "layers.AveragePooling2D("),
+            "jax": Edit("cnn.py", "nnx.max_pool(", "nnx.avg_pool("),
         },
     ),
     Fault(
@@ -116,9 +197,22 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="cnn",
         edits={
-            "numpy": Edit("cnn.py", "x = x_BHWC.reshape(len(x_BHWC), -1)", "x = x_BHWC.transpose(0, 3, 1, 2).reshape(len(x_BHWC), -1)"),
+            "numpy": Edit(
+                "cnn.py",
+                "x = x_BHWC.reshape(len(x_BHWC), -1)",
+                "x = x_BHWC.transpose(0, 3, 1, 2).reshape(len(x_BHWC), -1)",
+            ),
             "pytorch": Edit("cnn.py", "x_BCHW.permute(0, 2, 3, 1).flatten(1)", "x_BCHW.flatten(1)"),
-            "keras": Edit("cnn.py", "layers.Flatten(**image)(x)", "layers.Flatten(**image)(layers.Permute((3, 1, 2), dtype=dtype)(x))"),
+            "keras": Edit(
+                "cnn.py",
+                "layers.Flatten(**image)(x)",
+                "layers.Flatten(**image)(layers.Permute((3, 1, 2), dtype=dtype)(x))",
+            ),
+            "jax": Edit(
+                "cnn.py",
+                "x = x_BHWC.reshape(len(x_BHWC), -1)",
+                "x = x_BHWC.transpose(0, 3, 1, 2).reshape(len(x_BHWC), -1)",
+            ),
         },
     ),
     Fault(
@@ -128,9 +222,14 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         dtype="float32",
         edits={
-            "numpy": Edit("ops.py", "return x_BC @ kernel_CO + bias_O", 'return (x_BC.astype("float16") @ kernel_CO.astype("float16")).astype(x_BC.dtype) + bias_O'),
+            "numpy": Edit(
+                "ops.py",
+                "return x_BC @ kernel_CO + bias_O",
+                'return (x_BC.astype("float16") @ kernel_CO.astype("float16")).astype(x_BC.dtype) + bias_O',
+            ),
             "pytorch": Edit("mlp.py", "F.relu(dense(x))", "F.relu(dense.bfloat16()(x.bfloat16()).float())"),
             "keras": Edit("mlp.py", 'name=f"dense_{i}", dtype=dtype)', 'name=f"dense_{i}", dtype="mixed_bfloat16")'),
+            "jax": Edit("mlp.py", "dtype=dtype, param_dtype=dtype", 'dtype="bfloat16", param_dtype=dtype'),
         },
     ),
     Fault(
@@ -139,9 +238,22 @@ FAULTS: tuple[Fault, ...] = (
         check="dropout_is_off_when_reading",
         rung="mlp",
         edits={
-            "numpy": Edit("recognizer.py", "self.xp.asarray(images_BHW1, dtype=self.dtype))", "self.xp.asarray(images_BHW1, dtype=self.dtype), np.random.default_rng(0))"),
+            "numpy": Edit(
+                "recognizer.py",
+                "self.xp.asarray(images_BHW1, dtype=self.dtype))",
+                "self.xp.asarray(images_BHW1, dtype=self.dtype), np.random.default_rng(0))",
+            ),
             "pytorch": Edit("recognizer.py", "self.model.eval()(to_tensor", "self.model(to_tensor"),
-            "keras": Edit("recognizer.py", "return self.model.predict_on_batch(images_BHW1)", "return to_numpy(self.model(images_BHW1, training=True))"),
+            "keras": Edit(
+                "recognizer.py",
+                "return self.model.predict_on_batch(images_BHW1)",
+                "return to_numpy(self.model(images_BHW1, training=True))",
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "return nnx.merge(graphdef, params)(images_BHW1)",
+                "return nnx.merge(graphdef, params)(images_BHW1, nnx.Rngs(dropout=0))",
+            ),
         },
     ),
     # --- loss and gradients
@@ -152,8 +264,19 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         dtype="float32",
         edits={
-            "numpy": Edit("ops.py", "shifted = logits_BK - logits_BK.max(axis=1, keepdims=True)", "shifted = logits_BK"),
-            "pytorch": Edit("mlp.py", "F.cross_entropy(model(images_BHW1), labels_B)", "F.nll_loss(model(images_BHW1).softmax(1).log(), labels_B)"),
+            "numpy": Edit(
+                "ops.py", "shifted = logits_BK - logits_BK.max(axis=1, keepdims=True)", "shifted = logits_BK"
+            ),
+            "pytorch": Edit(
+                "mlp.py",
+                "F.cross_entropy(model(images_BHW1), labels_B)",
+                "F.nll_loss(model(images_BHW1).softmax(1).log(), labels_B)",
+            ),
+            "jax": Edit(
+                "mlp.py",
+                "optax.softmax_cross_entropy_with_integer_labels(model(images_BHW1, rngs), labels_B)",
+                "-jax.numpy.log(jax.numpy.exp(logits := model(images_BHW1, rngs)) / jax.numpy.exp(logits).sum(1, keepdims=True))[jax.numpy.arange(len(labels_B)), labels_B]",
+            ),
         },
     ),
     Fault(
@@ -162,8 +285,17 @@ FAULTS: tuple[Fault, ...] = (
         check="loss_agrees",
         rung="cnn",
         edits={
-            "pytorch": Edit("cnn.py", "F.cross_entropy(model(images_BHW1), labels_B)", "F.cross_entropy(model(images_BHW1).softmax(1), labels_B)"),
-            "keras": Edit("cnn.py", "layers.Dense(spec.num_classes, name", 'layers.Dense(spec.num_classes, activation="softmax", name'),
+            "pytorch": Edit(
+                "cnn.py",
+                "F.cross_entropy(model(images_BHW1), labels_B)",
+                "F.cross_entropy(model(images_BHW1).softmax(1), labels_B)",
+            ),
+            "keras": Edit("cnn.py", "from_logits=True", "from_logits=False"),
+            "jax": Edit(
+                "cnn.py",
+                "labels(model(images_BHW1, rngs), labels_B)",
+                "labels(nnx.softmax(model(images_BHW1, rngs)), labels_B)",
+            ),
         },
     ),
     Fault(
@@ -173,8 +305,13 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         edits={
             "numpy": Edit("ops.py", "return dlogits / len(labels_B)", "return dlogits"),
-            "pytorch": Edit("mlp.py", "F.cross_entropy(model(images_BHW1), labels_B)", 'F.cross_entropy(model(images_BHW1), labels_B, reduction="sum")'),
+            "pytorch": Edit(
+                "mlp.py",
+                "F.cross_entropy(model(images_BHW1), labels_B)",
+                'F.cross_entropy(model(images_BHW1), labels_B, reduction="sum")',
+            ),
             "keras": Edit("mlp.py", "from_logits=True, dtype", 'from_logits=True, reduction="sum", dtype'),
+            "jax": Edit("mlp.py", "labels_B).mean()", "labels_B).sum()"),
         },
     ),
     Fault(
@@ -184,8 +321,19 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         edits={
             "numpy": Edit("ops.py", "dy_BO.sum(axis=0)", "0 * dy_BO.sum(axis=0)"),
-            "pytorch": Edit("mlp.py", "F.relu(dense(x))", "F.relu(F.linear(x, dense.weight, dense.bias.detach()) + 0 * dense.bias)"),
-            "keras": Edit("gradients.py", "value = loss(labels, model(images, training=False))\n    return value, tape.gradient", "value = loss(labels, model(images, training=False)) + 0 * model.trainable_variables[1][0]\n    return value, tape_gradient"),
+            "pytorch": Edit(
+                "mlp.py", "F.relu(dense(x))", "F.relu(F.linear(x, dense.weight, dense.bias.detach()) + 0 * dense.bias)"
+            ),
+            "keras": Edit(
+                "gradients.py",
+                "return value, tape.gradient(value, model.trainable_variables)",
+                "gradients = tape.gradient(value, model.trainable_variables)\n    return value, [gradients[0], 0 * gradients[1], *gradients[2:]]",
+            ),
+            "jax": Edit(
+                "mlp.py",
+                "nnx.relu(linear(x))",
+                "nnx.relu(linear(x) - linear.bias[...] + jax.lax.stop_gradient(linear.bias[...]))",
+            ),
         },
     ),
     Fault(
@@ -222,9 +370,22 @@ FAULTS: tuple[Fault, ...] = (
         check="gradients_ignore_dropout",
         rung="mlp",
         edits={
-            "numpy": Edit("recognizer.py", "self.step_gradients(batch, rng=None)", "self.step_gradients(batch, np.random.default_rng(0))"),
+            "numpy": Edit(
+                "recognizer.py",
+                "self.step_gradients(batch, rng=None)",
+                "self.step_gradients(batch, np.random.default_rng(0))",
+            ),
             "pytorch": Edit("recognizer.py", "self.model.eval()\n        loss", "self.model.train()\n        loss"),
-            "keras": Edit("gradients.py", "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=False))", "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=True))"),
+            "keras": Edit(
+                "gradients.py",
+                "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=False))",
+                "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=True))",
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "images_BHW1, labels_B))(params)",
+                "images_BHW1, labels_B, nnx.Rngs(dropout=0)))(params)",
+            ),
         },
     ),
     # --- training steps
@@ -235,9 +396,26 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         dtype="float32",
         edits={
-            "numpy": Edit("train.py", "            rate = float(", "            if len(batch.labels_B) < config.batch_size:\n                continue\n            rate = float("),
-            "pytorch": Edit("train.py", "            images_BHW1, labels_B = recognizer", "            if len(batch.labels_B) < config.batch_size:\n                continue\n            images_BHW1, labels_B = recognizer"),
-            "keras": Edit("train.py", "            yield batch", "            if len(batch.labels_B) < run.config.batch_size:\n                continue\n            yield batch"),
+            "numpy": Edit(
+                "train.py",
+                "            rate = float(",
+                "            if len(batch.labels_B) < config.batch_size:\n                continue\n            rate = float(",
+            ),
+            "pytorch": Edit(
+                "train.py",
+                "            images_BHW1, labels_B = recognizer",
+                "            if len(batch.labels_B) < config.batch_size:\n                continue\n            images_BHW1, labels_B = recognizer",
+            ),
+            "keras": Edit(
+                "train.py",
+                "            yield batch",
+                "            if len(batch.labels_B) < run.config.batch_size:\n                continue\n            yield batch",
+            ),
+            "jax": Edit(
+                "train.py",
+                "            with recognizer.x64():\n                state, loss",
+                "            if len(batch.labels_B) < run.config.batch_size:\n                continue\n            with recognizer.x64():\n                state, loss",
+            ),
         },
     ),
     Fault(
@@ -246,9 +424,22 @@ FAULTS: tuple[Fault, ...] = (
         check="sgd_steps_agree",
         rung="mlp",
         edits={
-            "numpy": Edit("recognizer.py", "self.xp.asarray(batch.labels_B)", "(self.xp.asarray(batch.labels_B) + 1) % self.spec.num_classes"),
-            "pytorch": Edit("recognizer.py", "to_tensor(batch.labels_B, torch.int64, self.device)", "(to_tensor(batch.labels_B, torch.int64, self.device) + 1) % self.spec.num_classes"),
-            "keras": Edit("train.py", "batch.images_BHW1, batch.labels_B", "batch.images_BHW1, (batch.labels_B + 1) % 7"),
+            "numpy": Edit(
+                "recognizer.py",
+                "self.xp.asarray(batch.labels_B)",
+                "(self.xp.asarray(batch.labels_B) + 1) % self.spec.num_classes",
+            ),
+            "pytorch": Edit(
+                "recognizer.py",
+                "to_tensor(batch.labels_B, torch.int64, self.device)",
+                "(to_tensor(batch.labels_B, torch.int64, self.device) + 1) % self.spec.num_classes",
+            ),
+            "keras": Edit(
+                "train.py", "batch.images_BHW1, batch.labels_B", "batch.images_BHW1, (batch.labels_B + 1) % 7"
+            ),
+            "jax": Edit(
+                "train.py", "batch.images_BHW1, batch.labels_B, key", "batch.images_BHW1, (batch.labels_B + 1) % 7, key"
+            ),
         },
     ),
     Fault(
@@ -260,6 +451,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("optim.py", "velocity *= MOMENTUM", "velocity *= 0"),
             "pytorch": Edit("train.py", "momentum=MOMENTUM, fused", "fused"),
             "keras": Edit("train.py", "momentum=np.float64(MOMENTUM), ", ""),
+            "jax": Edit("train.py", "table[step], MOMENTUM)", "table[step])"),
         },
     ),
     Fault(
@@ -269,7 +461,10 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         edits={
             "pytorch": Edit("train.py", "momentum=MOMENTUM, fused", "momentum=MOMENTUM, nesterov=True, fused"),
-            "keras": Edit("train.py", "momentum=np.float64(MOMENTUM), ", "momentum=np.float64(MOMENTUM), nesterov=True, "),
+            "keras": Edit(
+                "train.py", "momentum=np.float64(MOMENTUM), ", "momentum=np.float64(MOMENTUM), nesterov=True, "
+            ),
+            "jax": Edit("train.py", "table[step], MOMENTUM)", "table[step], MOMENTUM, nesterov=True)"),
         },
     ),
     Fault(
@@ -294,7 +489,12 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("train.py", "run.learning_rates_S[run.step]", "run.learning_rates_S[max(0, run.step - 1)]"),
             "pytorch": Edit("train.py", "run.learning_rates_S[run.step]", "run.learning_rates_S[max(0, run.step - 1)]"),
-            "keras": Edit("train.py", "keras.ops.take(self.rates_S, step)", "keras.ops.take(self.rates_S, keras.ops.maximum(step - 1, 0))"),
+            "keras": Edit(
+                "train.py",
+                "keras.ops.take(self.rates_S, step)",
+                "keras.ops.take(self.rates_S, keras.ops.maximum(step - 1, 0))",
+            ),
+            "jax": Edit("train.py", "lambda step: table[step],\n", "lambda step: table[jnp.maximum(step - 1, 0)],\n"),
         },
     ),
     Fault(
@@ -306,6 +506,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("optim.py", "+ ADAM_EPSILON", "+ 1e-5"),
             "pytorch": Edit("train.py", "eps=ADAM_EPSILON", "eps=1e-5"),
             "keras": Edit("train.py", "epsilon=ADAM_EPSILON", "epsilon=1e-5"),
+            "jax": Edit("train.py", "            ADAM_EPSILON,\n", "            1e-5,\n"),
         },
     ),
     Fault(
@@ -324,6 +525,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("optim.py", 'if name.endswith("kernel"):', "if name:"),
             "pytorch": Edit("train.py", '"weight_decay": 0.0', '"weight_decay": config.weight_decay'),
             "keras": Edit("train.py", '    optimizer.exclude_from_weight_decay(var_names=["bias"])\n', ""),
+            "jax": Edit("train.py", "w.ndim > 1", "w.ndim > 0"),
         },
     ),
     Fault(
@@ -332,9 +534,18 @@ FAULTS: tuple[Fault, ...] = (
         check="steps_match_the_formulas",
         rung="mlp",
         edits={
-            "numpy": Edit("train.py", "clip_by_global_norm(gradients, config.clip_norm)", "[clip_by_global_norm({n: g}, config.clip_norm) for n, g in gradients.items()]"),
-            "pytorch": Edit("train.py", "nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)", "[nn.utils.clip_grad_norm_(p, config.clip_norm) for p in model.parameters()]"),
+            "numpy": Edit(
+                "train.py",
+                "clip_by_global_norm(gradients, config.clip_norm)",
+                "[clip_by_global_norm({n: g}, config.clip_norm) for n, g in gradients.items()]",
+            ),
+            "pytorch": Edit(
+                "train.py",
+                "nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)",
+                "[nn.utils.clip_grad_norm_(p, config.clip_norm) for p in model.parameters()]",
+            ),
             "keras": Edit("train.py", '"global_clipnorm"', '"clipnorm"'),
+            "jax": Edit("train.py", "optax.clip_by_global_norm(", "optax.clip_by_block_rms(0.1 * "),
         },
     ),
     Fault(
@@ -346,6 +557,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("cnn.py", "dropout(x_BHWC, spec.dropout, rng)", "dropout(x_BHWC, 1 - spec.dropout, rng)"),
             "pytorch": Edit("cnn.py", "nn.Dropout(spec.dropout)", "nn.Dropout(1 - spec.dropout)"),
             "keras": Edit("cnn.py", "layers.Dropout(spec.dropout", "layers.Dropout(1 - spec.dropout"),
+            "jax": Edit("cnn.py", "nnx.Dropout(spec.dropout)", "nnx.Dropout(1 - spec.dropout)"),
         },
     ),
     Fault(
@@ -361,9 +573,12 @@ FAULTS: tuple[Fault, ...] = (
         check="dropout_matches_its_definition",
         rung="mlp",
         edits={
-            "numpy": Edit("train.py", "recognizer.step_gradients(batch, rng)", "recognizer.step_gradients(batch, None)"),
+            "numpy": Edit(
+                "train.py", "recognizer.step_gradients(batch, rng)", "recognizer.step_gradients(batch, None)"
+            ),
             "pytorch": Edit("train.py", "model.train()", "model.eval()"),
             "keras": Edit("mlp.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
+            "jax": Edit("mlp.py", "deterministic=rngs is None", "deterministic=True"),
         },
     ),
     # --- resuming
@@ -374,9 +589,22 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         dtype="float32",
         edits={
-            "numpy": Edit("train.py", "for name, array in {**weights, **optimizer.slots}.items():\n            array[...]", "for name, array in weights.items():\n            array[...]"),
+            "numpy": Edit(
+                "train.py",
+                "for name, array in {**weights, **optimizer.slots}.items():\n            array[...]",
+                "for name, array in weights.items():\n            array[...]",
+            ),
             "pytorch": Edit("train.py", "optimizer.state[parameter][slot] = like.copy_(value)", "like.copy_(value)"),
-            "keras": Edit("train.py", "variable.assign(run.checkpoint[path])", 'variable.assign(run.checkpoint[path]) if "momentum" not in path and "velocity" not in path else None'),
+            "keras": Edit(
+                "train.py",
+                "variable.assign(run.checkpoint[path])",
+                'variable.assign(run.checkpoint[path]) if "momentum" not in path and "velocity" not in path else None',
+            ),
+            "jax": Edit(
+                "train.py",
+                "state = from_flat(state, run.checkpoint)",
+                "state = from_flat(state, run.checkpoint)._replace(opt_state=optimizer.init(params))",
+            ),
         },
     ),
     Fault(
@@ -386,9 +614,20 @@ FAULTS: tuple[Fault, ...] = (
         rung="mlp",
         dtype="float32",
         edits={
-            "numpy": Edit("train.py", "[config.seed, run.step]", "[config.seed, run.step - run.first_epoch * run.steps_per_epoch]"),
-            "pytorch": Edit("train.py", "dropout_seeded(config.seed, run.step,", "dropout_seeded(config.seed, run.step - run.first_epoch * run.steps_per_epoch,"),
-            "keras": Edit("train.py", "variable.assign(run.checkpoint[path])", 'variable.assign(run.checkpoint[path]) if "seed" not in path else None'),
+            "numpy": Edit(
+                "train.py", "[config.seed, run.step]", "[config.seed, run.step - run.first_epoch * run.steps_per_epoch]"
+            ),
+            "pytorch": Edit(
+                "train.py",
+                "dropout_seeded(config.seed, run.step,",
+                "dropout_seeded(config.seed, run.step - run.first_epoch * run.steps_per_epoch,",
+            ),
+            "keras": Edit(
+                "train.py",
+                "variable.assign(run.checkpoint[path])",
+                'variable.assign(run.checkpoint[path]) if "seed" not in path else None',
+            ),
+            "jax": Edit("train.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0 * state.step)"),
         },
     ),
 )

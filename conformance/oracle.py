@@ -96,7 +96,8 @@ def train(
 ) -> dict[str, np.ndarray]:
     """The weights after one update per batch, from the optimizers' published formulas.
 
-    Sources: Loshchilov & Hutter 2019, algorithm 2 (AdamW); Pascanu et al. 2013 (clipping); Smith & Topin 2019 (one cycle).
+    Sources: Loshchilov & Hutter 2019, algorithm 2 (AdamW); Pascanu et al. 2013 (clipping);
+    Smith & Topin 2019 (one cycle).
     """
     w = {name: np.array(array, np.float64) for name, array in weights.items()}
     first = {name: np.zeros_like(array) for name, array in w.items()}

@@ -1,4 +1,4 @@
-"""Planting a fault: a copy of an implementation's package with a few words changed, imported in place of the original."""
+"""Planting a fault: a copy of an implementation with a few words changed, imported in its place."""
 
 from __future__ import annotations
 

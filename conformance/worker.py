@@ -72,12 +72,12 @@ class _Notes:
     state: State = field(default_factory=dict)
     progress: Progress | None = None
 
-    def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:  
+    def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
         self.losses.append(loss)
         if self.progress is not None and self.progress.epoch == self.stop_after_epoch:
             raise _Interrupted
 
-    def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:  
+    def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:
         # a copy: a state that shares memory with the running model would go on changing
         self.state, self.progress = {name: np.array(array) for name, array in state.items()}, progress
 

@@ -58,9 +58,7 @@ def backward(dlogits_BK: Array, caches: tuple) -> dict[str, Array]:
     for i in reversed(range(len(conv_caches))):
         conv_cache, relu_cache = conv_caches[i]
         dx = relu_backward(dx, relu_cache)
-        dx, gradients[f"conv.{i}.kernel"], gradients[f"conv.{i}.bias"] = conv3x3_backward(
-            dx, conv_cache, need_dx=i > 0
-        )
+        dx, gradients[f"conv.{i}.kernel"], gradients[f"conv.{i}.bias"] = conv3x3_backward(dx, conv_cache, need_dx=i > 0)
     return gradients
 
 

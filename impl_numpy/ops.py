@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from impl_numpy.device import Array, namespace
@@ -85,7 +87,7 @@ def _correlate(x_BHWC: Array, kernel_33CO: Array) -> Array:
     return y_BHWO
 
 
-def _patches(x_BHWC: Array):
+def _patches(x_BHWC: Array) -> Iterator[tuple[slice, Array]]:
     """A few images at a time: their slice of the batch, and one row of 3·3·C numbers per pixel."""
     xp = namespace(x_BHWC)
     batch, height, width, channels = x_BHWC.shape

@@ -22,7 +22,7 @@ class SGD:
     def __init__(self, weights: dict[str, Array]) -> None:
         self.slots = {f"velocity/{name}": namespace(w).zeros_like(w) for name, w in weights.items()}
 
-    def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:  # noqa: ARG002: as AdamW's
+    def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:
         """One step, `step` counted from 0."""
         for name, w in weights.items():
             velocity = self.slots[f"velocity/{name}"]
@@ -36,7 +36,9 @@ class AdamW:
 
     def __init__(self, weights: dict[str, Array], weight_decay: float) -> None:
         self.weight_decay = weight_decay
-        self.slots = {f"{slot}/{name}": namespace(w).zeros_like(w) for name, w in weights.items() for slot in ("m", "v")}
+        self.slots = {
+            f"{slot}/{name}": namespace(w).zeros_like(w) for name, w in weights.items() for slot in ("m", "v")
+        }
 
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:
         """One step, `step` counted from 0."""

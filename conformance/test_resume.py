@@ -1,0 +1,84 @@
+"""A run killed in mid-epoch and resumed ends with the same bytes as one that was left alone.
+
+Whole processes of the command line, since that is what is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from common.recognizer import implementations
+from common.spec import RUNGS
+
+STEPS_PER_EPOCH = 10
+SMALL = {"mlp": ["--spec.hidden-dims", "24", "16"], "cnn": ["--spec.channels", "4", "4", "--spec.hidden-dim", "16"]}
+# 620 examples in batches of 64: the last batch is smaller
+TRAIN = ["--data", "ink", "--train.examples", "620", "--train.batch-size", "64", "--train.epochs", "3"]
+
+# a process that kills itself, with the signal that cannot be caught, after a step of the second epoch
+KILLED = f"""
+import os, signal, sys
+from common.cli import main
+from common.training.keeper import Keeper
+
+step_done = Keeper.step_done
+
+def then_die(self, progress, *rest):
+    step_done(self, progress, *rest)
+    if progress.step == {STEPS_PER_EPOCH + 4}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Keeper.step_done = then_die
+main(sys.argv[1:])
+"""
+# the run that was killed, resumed, and then one that was left alone
+RESUMED = """
+import sys
+from common.cli import main
+
+cut, whole, *flags = sys.argv[1:]
+sys.exit(main(["train", *flags, "--out", cut, "--resume"]) or main(["train", *flags, "--out", whole]))
+"""
+
+
+def start(program: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *argv]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+
+
+def rows_without_times(run: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("implementation", implementations())
+@pytest.mark.parametrize("rung", RUNGS)
+def test_killed_run_resumes_exactly(
+    rung: str, implementation: str, tmp_path: Path, installed: Callable[[str], None], device: str
+):
+    installed(implementation)
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    flags = ["--rung", rung, "--framework", implementation, "--device", device, *SMALL[rung], *TRAIN]
+
+    killed = start(KILLED, "train", *flags, "--out", str(cut))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert sorted(path.name for path in cut.iterdir()) == [
+        "checkpoint.safetensors",
+        "config.json",
+        "metrics.jsonl",
+        "weights.safetensors",
+    ]
+    assert len(rows_without_times(cut)) == STEPS_PER_EPOCH + 1 + 4, "killed in the second epoch, nothing lost before"
+
+    resumed = start(RESUMED, str(cut), str(whole), *flags)
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("weights.safetensors", "predictions.npz", "config.json"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes(), f"{name} differs"
+    assert rows_without_times(cut) == rows_without_times(whole)

@@ -1,0 +1,91 @@
+"""The training loop, the same for every rung."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
+from common.training.run import Run, State
+from impl_pytorch.device import to_numpy, to_tensor
+
+if TYPE_CHECKING:
+    from impl_pytorch.recognizer import PyTorchRecognizer
+
+
+def fit(recognizer: PyTorchRecognizer, run: Run) -> None:
+    """Train in place."""
+    config, model = run.config, recognizer.model
+    optimizer = optimizer_for(config, model)
+    if run.checkpoint:
+        restore(model, optimizer, run.checkpoint)
+
+    for epoch in run.epochs():
+        for batch in run.batches(epoch):
+            for group in optimizer.param_groups:
+                group["lr"] = float(run.learning_rates_S[run.step])
+            images_BHW1, labels_B = recognizer.tensors(batch)
+            model.train()
+            with dropout_seeded(config.seed, run.step, recognizer.device):
+                loss = recognizer.module.loss(model, images_BHW1, labels_B)
+            optimizer.zero_grad()
+            loss.backward()
+            if config.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimizer.step()
+            run.step_done(loss.item())
+        run.epoch_done(recognizer, state_of(model, optimizer))
+
+
+@contextmanager
+def dropout_seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's global generator, which nn.Dropout draws from, for one step; leave it as it was found."""
+    gpus = [device] if device.type == "cuda" else []
+    step_seed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    with torch.random.fork_rng(gpus):
+        torch.default_generator.manual_seed(step_seed)
+        if gpus:
+            torch.cuda.manual_seed(step_seed)
+        yield
+
+
+def optimizer_for(config: TrainConfig, model: nn.Module) -> Optimizer:
+    """The optimizer that the configuration names; the learning rate is set anew at every step."""
+    if config.optimizer == "sgd":
+        return SGD(model.parameters(), lr=config.learning_rate, momentum=MOMENTUM, fused=True)
+    named = list(model.named_parameters())
+    kernels = [parameter for name, parameter in named if name.endswith("weight")]
+    biases = [parameter for name, parameter in named if name.endswith("bias")]
+    return AdamW(
+        [{"params": kernels, "weight_decay": config.weight_decay}, {"params": biases, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+        betas=(ADAM_BETA1, ADAM_BETA2),
+        eps=ADAM_EPSILON,
+        fused=True,
+    )
+
+
+def state_of(model: nn.Module, optimizer: Optimizer) -> dict[str, np.ndarray]:
+    """Parameters by name, and the optimizer's slots as slot/name."""
+    tensors = dict(model.state_dict())
+    for name, parameter in model.named_parameters():
+        tensors |= {f"{slot}/{name}": value for slot, value in optimizer.state[parameter].items()}
+    return {name: to_numpy(tensor) for name, tensor in tensors.items()}
+
+
+def restore(model: nn.Module, optimizer: Optimizer, state: State) -> None:
+    """Take up what `state_of` gave."""
+    model.load_state_dict({name: to_tensor(array) for name, array in state.items() if "/" not in name})
+    parameters = dict(model.named_parameters())
+    for key in (key for key in state if "/" in key):
+        slot, name = key.split("/")
+        parameter, value = parameters[name], to_tensor(state[key])
+        # a slot is ordered in memory as its parameter is, which the fused update takes for granted
+        like = torch.empty_like(parameter if value.shape == parameter.shape else value, device=parameter.device)
+        optimizer.state[parameter][slot] = like.copy_(value)
