@@ -1,0 +1,126 @@
+"""`{generated} NAME [ARGUMENT]`: tables made from the code when the site is built, so that no page repeats a figure."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import get_type_hints
+from unittest import mock
+
+from docutils import nodes
+from published import comparison, rubric, runs, table
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from common.charset import ALPHANUMERIC
+from common.cli import COMMANDS, main
+from common.data.sources import SOURCES
+from common.spec import RUNGS, parameter_count
+from conformance import checks
+from conformance.faults import FAULTS
+from conformance.tolerances import TOLERANCES
+
+HELP_COLUMNS = "80"
+
+
+def parameters(rung: str) -> str:
+    """Names and shapes of a rung's parameters."""
+    spec = RUNGS[rung](num_classes=len(ALPHANUMERIC))
+    rows = [
+        (f"`{name}`", " × ".join(map(str, parameter.shape)), parameter.initializer.replace("_", " "))
+        for name, parameter in spec.parameters().items()
+    ]
+    return table(("name", "shape", "starts from"), [*rows, ("all", f"{parameter_count(spec):,} numbers", "")])
+
+
+def tolerances() -> str:
+    """The gates that the suite holds implementations to."""
+    rows = [
+        (row[0], row[1], row[2] if row[2:] else "all", f"{gate.limit:g}", f"{gate.noise:.1e}", gate.norm, gate.reason)
+        for row, gate in TOLERANCES.items()
+    ]
+    return table(("what", "dtype", "for", "limit", "noise seen", "norm", "reason"), rows)
+
+
+def suite() -> str:
+    """What each check says of itself."""
+    found = [check for _, check in inspect.getmembers(checks, inspect.isfunction) if _is_check(check)]
+    found.sort(key=lambda check: check.__code__.co_firstlineno)
+    return table(
+        ("check", "what it holds"),
+        [(check.__name__.replace("_", " "), (check.__doc__ or "").splitlines()[0]) for check in found],
+    )
+
+
+def _is_check(function: object) -> bool:
+    return not function.__name__.startswith("_") and get_type_hints(function).get("subject") is checks.Subject
+
+
+def faults() -> str:
+    """The planted faults and where they are planted."""
+    rows = [(f.name, f.rung, f.meaning, f.check.replace("_", " "), ", ".join(f.edits)) for f in FAULTS]
+    return table(("fault", "rung", "what goes wrong", "caught by", "planted in"), rows)
+
+
+def sources() -> str:
+    """The data sets; a list, because its texts are too long for a table on a phone."""
+    return "\n\n".join(
+        f"`{name}`\n: {source.description}.\n  {source.sizes}. From: {source.origin}. Terms: {source.terms}."
+        for name, source in SOURCES.items()
+    )
+
+
+def commands() -> str:
+    """The help of every command, as it prints it."""
+    invocations = [[*name.split()] for name in COMMANDS if name != "train"]
+    invocations[3:3] = [["train", "--rung", rung] for rung in RUNGS]
+    return "\n\n".join(
+        f"{rubric('`' + ' '.join(words) + '`')}\n\n```text\n{_help(words)}\n```" for words in invocations
+    )
+
+
+def _help(words: list[str]) -> str:
+    printed = StringIO()
+    with mock.patch.dict(os.environ, COLUMNS=HELP_COLUMNS, NO_COLOR="1"), redirect_stdout(printed):
+        main([*words, "--help"])
+    return printed.getvalue().strip()
+
+
+CONTENT = {
+    "parameters": parameters,
+    "tolerances": tolerances,
+    "suite": suite,
+    "faults": faults,
+    "sources": sources,
+    "commands": commands,
+}
+FROM_FILES = {"comparison": comparison, "runs": runs}
+
+
+class Generated(SphinxDirective):
+    """The directive."""
+
+    required_arguments = 1
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # what it shows can change without the page changing
+        name, *arguments = self.arguments
+        try:
+            if name in FROM_FILES:
+                text = FROM_FILES[name](Path(self.env.srcdir, "results"), *arguments)
+            else:
+                text = CONTENT[name](*arguments)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        return self.parse_text_to_nodes(text)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """As Sphinx asks."""
+    app.add_directive("generated", Generated)
+    return {"parallel_read_safe": True}

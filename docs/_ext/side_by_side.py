@@ -1,0 +1,82 @@
+"""`{side-by-side} RUNG SECTION`: one section of a rung in all four implementations, from their own source.
+
+A section is what stands in `impl_*/RUNG.py` from its marker, a line `# --- SECTION`, to the next marker. The page gets
+one set of tabs, which `_static/side_by_side.css` lays out as columns on a wide screen.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+FRAMEWORKS = {"numpy": "NumPy", "pytorch": "PyTorch", "keras": "Keras", "jax": "JAX"}
+SECTIONS = ["layers", "model", "loss", "training step", "weights"]
+
+
+def find_sections(path: Path) -> dict[str, tuple[int, int]]:
+    """Section to its first and last line, counted from 1; the marker is the first, blank lines at the end are left out.
+
+    Raises:
+        ValueError: the file is missing, or its markers are not those of a rung, in their order.
+    """
+    place = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        raise ValueError(f"{place} does not exist; every implementation has the same files")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("# --- ")]
+    names = [re.split(r"# --- |:", lines[start])[1] for start in starts]
+    if names != SECTIONS:
+        raise ValueError(
+            f"{place} has the sections {', '.join(names) or '(none)'}; expected {', '.join(SECTIONS)}, "
+            "each under a line `# --- NAME`"
+        )
+    sections = {}
+    for name, start, end in zip(names, starts, [*starts[1:], len(lines)], strict=True):
+        while not lines[end - 1].strip():
+            end -= 1
+        sections[name] = start + 1, end
+    return sections
+
+
+class SideBySide(SphinxDirective):
+    """The directive."""
+
+    required_arguments = 2
+    final_argument_whitespace = True  # "training step" is one name
+
+    def run(self) -> list[nodes.Node]:
+        rung, section = self.arguments
+        root = Path(self.env.srcdir).parent
+        tabs = []
+        for framework, title in FRAMEWORKS.items():
+            file = f"impl_{framework}/{rung}.py"
+            try:
+                sections = find_sections(root / file)
+            except ValueError as error:
+                raise self.error(str(error)) from None
+            if section not in sections:
+                raise self.error(f"no section {section!r} in a rung; there are {', '.join(sections)}")
+            first, last = sections[section]
+            tabs += [
+                f":::{{tab-item}} {title}",
+                f":sync: {framework}",
+                f"```{{literalinclude}} /../{file}",
+                ":language: python",
+                f":lines: {first}-{last}",
+                f":caption: {file}, line {first}",
+                "```",
+                ":::",
+            ]
+        head = ["::::{tab-set}", ":class: side-by-side", ":sync-group: framework"]
+        return self.parse_text_to_nodes("\n".join([*head, *tabs, "::::"]))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """As Sphinx asks."""
+    app.add_directive("side-by-side", SideBySide)
+    return {"parallel_read_safe": True}
