@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from common.charset import Charset
-from common.data.dataset import Batches, Split
+from common.data import sources
+from common.data.dataset import Batches, Split, to_float
 from common.recognizer import Device, DType, Recognizer
 from common.spec import CNNSpec, Spec
 from common.training.config import TrainConfig
@@ -227,6 +228,19 @@ def one_batch_is_learnt_by_heart(subject: Subject) -> float:
     return float(losses[-1])
 
 
+def unseen_writers_are_read(subject: Subject) -> float:
+    """A few seconds of training on 50 writers read the characters of 40 others; returns the share missed."""
+    dataset = sources.load("ink", examples=3100)
+    recipe = golden.QUICK[subject.rung]
+    return _learns(subject, recipe, dataset.train, dataset.validation)
+
+
+def mnist_is_read(subject: Subject) -> float:
+    """The full tier: MNIST's official test images are read, after training on its training images as they are."""
+    dataset = sources.load("mnist")
+    return _learns(subject, golden.MNIST[subject.rung], dataset.train, dataset.test)
+
+
 def same_seed_same_run(subject: Subject) -> float:
     """Two runs from one seed end at the same bytes; another seed ends elsewhere."""
     spec = golden.small(subject.rung, dropout=0.25)
@@ -344,6 +358,17 @@ def _steps_agree(subject: Subject, check: str, config: TrainConfig) -> float:
     expected = _reference_fit(spec, config)
     worst = subject.hold(check, {"losses": np.array(fitted.losses)}, {"losses": np.array(expected.losses)})
     return max(worst, subject.hold(check, fitted.weights, expected.weights))
+
+
+def _learns(subject: Subject, recipe: golden.Recipe, train: Split, judged_by: Split) -> float:
+    model = subject.worker.build(recipe.spec, device=subject.device, dtype=subject.dtype)
+    model.fit(recipe.config, train)
+    images = judged_by.images_NHW
+    read = [model.logits(to_float(images[i : i + 128])).argmax(axis=1) for i in range(0, len(images), 128)]
+    accuracy = float((np.concatenate(read) == judged_by.labels_N).mean())
+    if not accuracy >= recipe.accuracy:
+        raise Mismatch(f"{accuracy:.2%} of {len(images):,} images are read right; the target is {recipe.accuracy:.2%}")
+    return 1 - accuracy
 
 
 def _lean_cnn() -> Spec:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from common.data import sources
+from common.errors import UserError
 from conformance import checks
 from conformance.checks import Subject
 
@@ -14,8 +16,26 @@ pytestmark = [pytest.mark.learning, pytest.mark.dtypes("float32")]
 Record = Callable[[float], None]
 
 
+@pytest.fixture
+def mnist() -> None:
+    """Skips where MNIST is neither in the data root nor in the cache."""
+    try:
+        sources.load("mnist")
+    except UserError as error:
+        pytest.skip(str(error))
+
+
 def test_one_batch_is_learnt_by_heart(subject: Subject, record: Record) -> None:
     record(checks.one_batch_is_learnt_by_heart(subject))
+
+
+def test_unseen_writers_are_read(subject: Subject, record: Record) -> None:
+    record(checks.unseen_writers_are_read(subject))
+
+
+@pytest.mark.slow
+def test_mnist_is_read(subject: Subject, record: Record, mnist: None) -> None:
+    record(checks.mnist_is_read(subject))
 
 
 def test_same_seed_same_run(subject: Subject, record: Record) -> None:

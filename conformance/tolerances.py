@@ -87,7 +87,7 @@ def hold(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], g
             bad = np.isnan(difference)
             index = np.unravel_index(int((bad if bad.any() else difference).argmax()), difference.shape)
             raise Mismatch(
-                f"{name}{[int(i) for i in index]} is {left[index]!r} where the reference has {right[index]!r}; "
+                f"{name}{[int(i) for i in index]} is {float(left[index])!r} where the reference has {float(right[index])!r}; "
                 f"{gate.norm} deviation {deviation:.3g} of the tensor, tolerance {gate.limit:g}"
             )
         worst = max(worst, deviation)

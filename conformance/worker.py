@@ -27,7 +27,7 @@ from common.spec import Spec
 from common.training.config import TrainConfig
 from common.training.run import Progress, Run, State
 
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 1800
 
 
 class WorkerFailed(RuntimeError):
@@ -174,7 +174,7 @@ class Worker:
 
         Raises:
             UserError: as the implementation raised it.
-            WorkerFailed: it raised anything else, died, or took longer than five minutes.
+            WorkerFailed: it raised anything else, died, or took longer than half an hour.
         """
         try:
             self._connection.send((operation, arguments))

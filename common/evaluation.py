@@ -1,0 +1,170 @@
+"""A recognizer held against a split, or put to read images."""
+
+# N examples, B batch, H height, W width, K classes
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from common.charset import Charset
+from common.data.dataset import Split, to_float
+from common.errors import UserError
+from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, log_softmax
+from common.recognizer import Recognizer
+from common.training.recorder import Reading
+
+# as in training by default, so that evaluation does not set a run's peak memory
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a model read in a split."""
+
+    charset: Charset
+    """The model's characters, then those that only the data has."""
+    labels_N: Int[np.ndarray, "N"]
+    """In `charset`."""
+    read_N: Int[np.ndarray, "N"]
+    """In `charset`, so always one of the model's."""
+    confidence_N: Float[np.ndarray, "N"]
+    """Probability of what was read."""
+    writers_N: Int[np.ndarray, "N"] | None
+    loss: float
+    """Nats per example, over the examples whose character the model knows."""
+    unknown: int
+    """Examples whose character the model does not know; they count as wrong."""
+
+    @property
+    def correct_N(self) -> Bool[np.ndarray, "N"]:
+        """Which examples were read right."""
+        return self.labels_N == self.read_N
+
+    @property
+    def accuracy(self) -> float:
+        """Share read right."""
+        return float(self.correct_N.mean())
+
+    @property
+    def accuracy_case_folded(self) -> float | None:
+        """Share read right when upper and lower case count as the same; None if the characters have no case."""
+        folded_K = self.charset.folded()
+        return None if folded_K is None else float((folded_K[self.labels_N] == folded_K[self.read_N]).mean())
+
+    @property
+    def confusion_KK(self) -> Int[np.ndarray, "K K"]:
+        """How often class i (row) was read as class j (column)."""
+        return confusion_counts(self.labels_N, self.read_N, len(self.charset))
+
+    def figures(self) -> dict[str, Any]:
+        """The part of result.json that says how well the model reads."""
+        return {
+            "accuracy": self.accuracy,
+            "accuracy_interval": list(bootstrap_interval(self.correct_N, self.writers_N)),
+            "accuracy_case_folded": self.accuracy_case_folded,
+            "loss": self.loss,
+            "examples": len(self.labels_N),
+            "unknown_examples": self.unknown,
+        }
+
+    def reading(self, index: int, images_NHW: UInt8[np.ndarray, "N H W"]) -> Reading:
+        """One example as a reading."""
+        return Reading(
+            image_HW=images_NHW[index],
+            text=self.charset.characters[self.read_N[index]],
+            confidence=float(self.confidence_N[index]),
+            truth=self.charset.characters[self.labels_N[index]],
+        )
+
+    def sample(self, limit: int, mistakes: int) -> list[int]:
+        """Indices to look at: examples evenly over the split, then the mistakes that were made most confidently."""
+        wrong = np.flatnonzero(~self.correct_N)
+        worst = wrong[np.argsort(-self.confidence_N[wrong], kind="stable")][:mistakes]
+        return [*evenly(len(self.labels_N), limit - len(worst)), *(int(i) for i in worst)]
+
+
+def evenly(count: int, limit: int) -> list[int]:
+    """At most `limit` indices spread over `count`: one drawn from each of as many equal stretches, always the same.
+
+    A fixed stride would fall in step with data whose classes follow each other in turn.
+    """
+    edges = np.linspace(0, count, min(count, limit) + 1).round().astype(np.int64)
+    return [int(i) for i in np.random.default_rng(0).integers(edges[:-1], edges[1:])]
+
+
+def predict_logits(recognizer: Recognizer, images_NHW: UInt8[np.ndarray, "N H W"]) -> Float[np.ndarray, "N K"]:
+    """Logits of all images, batch by batch."""
+    starts = range(0, len(images_NHW), BATCH_SIZE)
+    return np.concatenate([recognizer.logits(to_float(images_NHW[i : i + BATCH_SIZE])) for i in starts])
+
+
+def evaluate(recognizer: Recognizer, charset: Charset, split: Split, data_charset: Charset) -> Evaluation:
+    """Read a whole split; characters are matched by what they are, not by their class.
+
+    Args:
+        recognizer: the model.
+        charset: the model's characters.
+        split: what to read.
+        data_charset: the characters of the split's labels.
+
+    Raises:
+        UserError: the split's images have another size, or the model knows none of its characters.
+    """
+    check_images(recognizer, split)
+    extra = tuple(c for c in data_charset.characters if c not in charset.class_of)
+    if len(extra) == len(data_charset):
+        raise UserError(
+            f"the model reads {''.join(charset.characters)!r} and none of the data's "
+            f"{''.join(data_charset.characters)!r}; choose data with characters that it knows"
+        )
+    union = Charset(charset.characters + extra)
+    return score(
+        predict_logits(recognizer, split.images_NHW), union, union.translation(data_charset)[split.labels_N], split
+    )
+
+
+def score(
+    logits_NK: Float[np.ndarray, "N K"], charset: Charset, labels_N: Int[np.ndarray, "N"], split: Split
+) -> Evaluation:
+    """What the logits say, held against labels in `charset`, whose first K characters are the model's."""
+    read_N = logits_NK.argmax(axis=1)
+    confidence_N = np.exp(log_softmax(logits_NK)[np.arange(len(read_N)), read_N])
+    known_N = labels_N < logits_NK.shape[1]
+    return Evaluation(
+        charset=charset,
+        labels_N=labels_N,
+        read_N=read_N,
+        confidence_N=confidence_N,
+        writers_N=split.writers_N,
+        loss=cross_entropy(logits_NK[known_N], labels_N[known_N]),
+        unknown=int((~known_N).sum()),
+    )
+
+
+def check_images(recognizer: Recognizer, split: Split) -> None:
+    """Hold the size of the images against the model's.
+
+    Raises:
+        UserError: they differ.
+    """
+    height, width = split.images_NHW.shape[1:]
+    spec = recognizer.spec
+    if (height, width) != (spec.height, spec.width):
+        raise UserError(
+            f"the data's images are {height}×{width} where the model reads {spec.height}×{spec.width}; "
+            "choose data of that size or train on this data"
+        )
+
+
+def read_images(recognizer: Recognizer, charset: Charset, images_NHW: UInt8[np.ndarray, "N H W"]) -> list[Reading]:
+    """Each image's most probable character."""
+    log_probabilities_NK = log_softmax(predict_logits(recognizer, images_NHW))
+    read_N = log_probabilities_NK.argmax(axis=1)
+    return [
+        Reading(image_HW=image, text=charset.characters[k], confidence=float(np.exp(row_K[k])))
+        for image, k, row_K in zip(images_NHW, read_N, log_probabilities_NK, strict=True)
+    ]
