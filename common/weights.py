@@ -54,7 +54,8 @@ class WeightsFile:
 def initial_weights(spec: Spec, seed: int) -> Weights:
     """The weights every implementation starts from, float32, drawn from the seed and each parameter's name.
 
-    Sources: He et al. 2015 (normal, variance 2 / fan_in); Glorot & Bengio 2010 (uniform, variance 2 / (fan_in + fan_out)).
+    Sources: He et al. 2015 (normal, variance 2 / fan_in); Glorot & Bengio 2010 (uniform, variance 2 over the sum of
+    fan_in and fan_out).
     """
     return {name: _draw(name, parameter, seed) for name, parameter in spec.parameters().items()}
 
@@ -86,7 +87,9 @@ def check_weights(weights: Mapping[str, np.ndarray], spec: Spec, origin: str) ->
     if missing := table.keys() - weights.keys():
         raise UserError(f"{origin} lacks {_listed(missing)}, which rung {spec.rung} needs; is it of another rung?")
     if extra := weights.keys() - table.keys():
-        raise UserError(f"{origin} holds {_listed(extra)}, which rung {spec.rung} does not have; is it of another rung?")
+        raise UserError(
+            f"{origin} holds {_listed(extra)}, which rung {spec.rung} does not have; is it of another rung?"
+        )
     for name, parameter in table.items():
         array = weights[name]
         if array.shape != parameter.shape:
@@ -96,7 +99,9 @@ def check_weights(weights: Mapping[str, np.ndarray], spec: Spec, origin: str) ->
             )
         if not np.isfinite(array).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise UserError(f"{origin}: {name}{list(index)} is {array[index]}; the file is damaged or training diverged")
+            raise UserError(
+                f"{origin}: {name}{list(index)} is {array[index]}; the file is damaged or training diverged"
+            )
 
 
 def save_weights(path: Path, content: WeightsFile) -> None:
@@ -116,7 +121,7 @@ def save_weights(path: Path, content: WeightsFile) -> None:
         "preprocessing": PREPROCESSING,
         "provenance": json.dumps(content.provenance, sort_keys=True),
     }
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, _in_order(save(tensors, metadata)))
 
 
 def load_weights(path: Path) -> WeightsFile:
@@ -130,9 +135,11 @@ def load_weights(path: Path) -> WeightsFile:
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a safetensors file ({error}); give a file that `fourhands train` wrote") from None
+        raise UserError(
+            f"{path} is not a safetensors file ({error}); give a file that `fourhands train` wrote"
+        ) from None
     if metadata.get("format") != FORMAT:
         raise UserError(
             f"{path} has format {metadata.get('format')!r} where {FORMAT!r} was expected; "
@@ -152,6 +159,16 @@ def load_weights(path: Path) -> WeightsFile:
         )
     check_weights(tensors, spec, str(path))
     return WeightsFile(spec=spec, charset=charset, weights=tensors, golden=golden, provenance=provenance)
+
+
+def _in_order(file: bytes) -> bytes:
+    """The file with its metadata sorted: safetensors writes them in random order, and one run is to give one file."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)  # the format wants the tensors aligned
+    return len(ordered).to_bytes(8, "little") + ordered + file[8 + length :]
 
 
 def _listed(names: set[str]) -> str:

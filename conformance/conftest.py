@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,16 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for mark, meaning in {
-        "parity": "the implementations are the same model",
-        "learning": "the implementations learn",
-        "gpu": "needs a GPU",
-        "faults": "the suite itself is tested with planted faults",
-        "slow": "the full tier, minutes per test; left out unless selected with -m slow",
-        "dtypes": "the dtypes a check is tried in, if not both",
-        "gate": "the row of the tolerance table that a check is held to",
-    }.items():
-        config.addinivalue_line("markers", f"{mark}: {meaning}")
+    for mark in (
+        "parity: the implementations are the same model",
+        "learning: the implementations learn",
+        "gpu: needs a GPU",
+        "faults: the suite itself is tested with planted faults",
+        "dtypes: the dtypes a check is tried in, if not both",
+        "gate: the row of the tolerance table that a check is held to",
+    ):
+        config.addinivalue_line("markers", mark)
     required = {name for name in config.getoption("--require").split(",") if name}
     if unknown := required - {*implementations(), "gpu"}:
         raise pytest.UsageError(
@@ -123,6 +122,18 @@ def faulty_workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
     workers = Workers(_required(pytestconfig), strict=False)
     yield workers
     workers.close()
+
+
+@pytest.fixture
+def installed(workers: Workers) -> Callable[[str], Worker]:
+    """Skips, or fails if required, where the framework of an implementation is missing."""
+    return workers.__getitem__
+
+
+@pytest.fixture
+def device(pytestconfig: pytest.Config) -> str:
+    """Where the models are tried."""
+    return pytestconfig.getoption("--device")
 
 
 @pytest.fixture

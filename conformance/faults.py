@@ -169,8 +169,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "cnn.py",
-                '        x = layers.Conv2D(channels, 3, padding="same"',
-                '        x = layers.ZeroPadding2D(((2, 0), (2, 0)), **image)(x)\n        x = layers.Conv2D(channels, 3, padding="valid"',
+                '        x = layers.Conv2D(\n            channels, 3, padding="same",',
+                '        x = layers.ZeroPadding2D(((2, 0), (2, 0)), **image)(x)\n        x = layers.Conv2D(\n            channels, 3, padding="valid",',
             ),
             "jax": Edit("cnn.py", "(3, 3), padding=1", "(3, 3), padding=((2, 0), (2, 0))"),
         },
@@ -246,8 +246,8 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("recognizer.py", "self.model.eval()(to_tensor", "self.model(to_tensor"),
             "keras": Edit(
                 "recognizer.py",
-                "return self.model.predict_on_batch(images_BHW1)",
-                "return to_numpy(self.model(images_BHW1, training=True))",
+                "self.model.predict_on_batch(images_BHW1)",
+                "to_numpy(self.model(images_BHW1, training=True))",
             ),
             "jax": Edit(
                 "recognizer.py",
@@ -597,8 +597,8 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("train.py", "optimizer.state[parameter][slot] = like.copy_(value)", "like.copy_(value)"),
             "keras": Edit(
                 "train.py",
-                "variable.assign(run.checkpoint[path])",
-                'variable.assign(run.checkpoint[path]) if "momentum" not in path and "velocity" not in path else None',
+                "variable.assign(run.checkpoint[name])",
+                "variable.assign(run.checkpoint[name]) if name in recognizer.variables else None",
             ),
             "jax": Edit(
                 "train.py",
@@ -623,9 +623,7 @@ FAULTS: tuple[Fault, ...] = (
                 "dropout_seeded(config.seed, run.step - run.first_epoch * run.steps_per_epoch,",
             ),
             "keras": Edit(
-                "train.py",
-                "variable.assign(run.checkpoint[path])",
-                'variable.assign(run.checkpoint[path]) if "seed" not in path else None',
+                "train.py", "seed_dropout(model, run.config.seed, run.step)", "seed_dropout(model, run.config.seed, 0)"
             ),
             "jax": Edit("train.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0 * state.step)"),
         },

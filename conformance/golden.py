@@ -71,7 +71,7 @@ class Recipe:
     accuracy: float
 
 
-# Seconds each. Measured by validation in PyTorch: 74.2% and 75.9%; the gate leaves room for another rounding of the run.
+# Seconds each. Measured by validation in PyTorch: 74.2% and 75.9%; the gate leaves room for another rounding.
 QUICK = {
     "mlp": Recipe(
         spec=MLPSpec(num_classes=62, hidden_dims=(256, 128), dropout=0.1),

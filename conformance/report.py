@@ -77,7 +77,10 @@ class Report:
 
 def _limit(item: pytest.Item, dtype: str, implementation: str) -> float | None:
     mark = item.get_closest_marker("gate")
-    return tolerance(mark.args[0], dtype, implementation).limit if mark else None
+    if mark is None:
+        return None
+    check, *of_another_dtype = mark.args
+    return tolerance(check, *(of_another_dtype or [dtype]), implementation).limit
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -23,7 +23,6 @@ def test_gradients_match_finite_differences(subject: Subject, record: Record) ->
     record(checks.gradients_match_finite_differences(subject))
 
 
-@pytest.mark.gate("adamw steps")
 def test_steps_match_the_formulas(subject: Subject, record: Record) -> None:
     record(checks.steps_match_the_formulas(subject))
 

@@ -65,7 +65,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
             the file's name; what arrived before a connection broke off is kept beside it and continued next time.
     """
     # slow to import, and most runs download nothing
-    import pooch  # type: ignore[import-untyped]
+    import pooch
     from requests.exceptions import RequestException
 
     pooch.get_logger().setLevel("WARNING")

@@ -35,8 +35,6 @@ class Checkpoint:
     """What the implementation's loop asked to keep."""
     progress: Progress
     best: Best
-    metrics_bytes: int
-    """Length of metrics.jsonl; what stands behind it was written by steps that will be made again."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -49,7 +47,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "progress": json.dumps(asdict(checkpoint.progress)),
         "best": json.dumps(asdict(checkpoint.best)),
-        "metrics_bytes": str(checkpoint.metrics_bytes),
     }
     # order="C" and not ascontiguousarray, which would give a scalar an axis
     state = {name: np.asarray(array, order="C") for name, array in checkpoint.state.items()}
@@ -65,14 +62,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            state = {name: file.get_tensor(name) for name in file.keys()}
         if metadata.get("format") != FORMAT:
             raise KeyError(FORMAT)
         return Checkpoint(
             state=state,
             progress=Progress(**json.loads(metadata["progress"])),
             best=Best(**json.loads(metadata["best"])),
-            metrics_bytes=int(metadata["metrics_bytes"]),
         )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -64,7 +64,8 @@ class RunFolder:
             return
         if not resume:
             raise UserError(
-                f"{self.path} exists already and is not empty; give --out a new folder, or --resume if its run was cut off"
+                f"{self.path} exists already and is not empty; "
+                "give --out a new folder, or --resume if its run was cut off"
             )
         if not self.config.is_file():
             raise UserError(f"{self.path} holds no run (no config.json); give --resume a run folder or --out a new one")
@@ -85,13 +86,11 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot make {self.path} ({error.strerror}); give --out a folder that can be made") from None
+            raise UserError(
+                f"cannot make {self.path} ({error.strerror}); give --out a folder that can be made"
+            ) from None
         self.write_json(self.config, config)
-        checkpoint = load_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
-        if self.metrics.is_file():
-            with self.metrics.open("rb+") as file:
-                file.truncate(checkpoint.metrics_bytes if checkpoint else 0)
-        return checkpoint
+        return load_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
 
     def complete(self, result: Mapping[str, Any]) -> None:
         """Write result.json, which closes the run."""
@@ -105,7 +104,7 @@ class RunFolder:
     def write_predictions(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Write predictions.npz atomically."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]  # taken for its flags
         write_atomically(self.path / "predictions.npz", buffer.getvalue())
 
     def _check_same(self, config: Config) -> None:
@@ -118,7 +117,7 @@ class RunFolder:
         for field in sorted(before.keys() | now.keys()):
             if before.get(field) != now.get(field):
                 raise UserError(
-                    f"the run in {self.path} has {field} {before.get(field)!r} where now {now.get(field)!r} is asked for; "
+                    f"the run in {self.path} has {field} {before.get(field)!r} and not {now.get(field)!r}; "
                     "resume with the same flags, or give --out a new folder"
                 )
 

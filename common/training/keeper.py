@@ -76,8 +76,8 @@ class Keeper:
         seen = score(logits_NK, self._charset, split.labels_N, split)
         if not math.isfinite(seen.loss):
             raise UserError(
-                f"the validation loss became {seen.loss} after epoch {progress.epoch} (step {progress.step}); the weights "
-                "of the best epoch so far are kept; try a lower learning rate or --train.clip-norm 1"
+                f"the validation loss became {seen.loss} after epoch {progress.epoch} (step {progress.step}); "
+                "what earlier epochs kept is still there; try a lower learning rate or --train.clip-norm 1"
             )
         if self.best is None or seen.accuracy > self.best.accuracy:
             self.best = Best(epoch=progress.epoch, accuracy=seen.accuracy)
@@ -89,10 +89,7 @@ class Keeper:
             recorder.readings(progress.step, readings)
         if self._histograms:
             self._record_histograms(progress.step, recognizer)
-        checkpoint = Checkpoint(
-            state=state, progress=progress, best=self.best, metrics_bytes=self._folder.metrics.stat().st_size
-        )
-        save_checkpoint(self._folder.checkpoint, checkpoint)
+        save_checkpoint(self._folder.checkpoint, Checkpoint(state=state, progress=progress, best=self.best))
 
     def _save_weights(self, recognizer: Recognizer, logits_NK: np.ndarray) -> None:
         assert self.best is not None, "weights are saved when they are the best"

@@ -45,14 +45,18 @@ def open_recorders(names: Iterable[str], folder: Path, config: dict[str, Any], *
         if name not in RECORDERS:
             raise unknown_name("recorder", name, RECORDERS)
     opened: list[Recorder] = [JsonLines(folder / METRICS, first_step=first_step)]
-    for name in wanted:
-        try:
+    try:
+        for name in wanted:
             opened.append(RECORDERS[name](folder, config, first_step=first_step))
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"recorder {name!r} is not installed ({error.name} is missing); "
-                f'install it with: pip install "fourhands[{name}]"'
-            ) from None
+    except (UserError, ModuleNotFoundError) as error:
+        for recorder in opened:
+            recorder.close({})
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"recorder {name!r} is not installed ({error.name} is missing); "
+            f'install it with: pip install "fourhands[{name}]"'
+        ) from None
     return opened
 
 
@@ -87,7 +91,7 @@ class JsonLines:
     def readings(self, step: int, readings: list[Reading]) -> None:
         """Not kept: the run folder has its own sheet of readings."""
 
-    def close(self, summary: Mapping[str, Any]) -> None:  # noqa: ARG002  (result.json holds it)
+    def close(self, summary: Mapping[str, Any]) -> None:
         self._file.close()
 
 
@@ -99,10 +103,10 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, first_step: int) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2  # noqa: PLC0415  (only those who ask need it)
-        from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # noqa: PLC0415
-        from tensorboard.plugins.text.summary_v2 import text_pb  # noqa: PLC0415
-        from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+        from tensorboard.plugins.text.summary_v2 import text_pb
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         self._folder = folder / "tensorboard"
@@ -144,7 +148,7 @@ class TensorBoard:
         self._write(step, summary=self._summary(value=rows))
 
     def readings(self, step: int, readings: list[Reading]) -> None:
-        from common.report.figures import png, sheet_of_readings  # noqa: PLC0415  (matplotlib is slow to import)
+        from common.report.figures import png, sheet_of_readings
 
         encoded = png(sheet_of_readings(readings, f"Readings at step {step}"))
         width, height = _png_size(encoded)
@@ -152,8 +156,11 @@ class TensorBoard:
         self._write(step, summary=self._summary(value=[{"tag": "readings", "image": image}]))
 
     def close(self, summary: Mapping[str, Any]) -> None:
-        from tensorboard.plugins.text.summary_v2 import text_pb  # noqa: PLC0415
+        from tensorboard.plugins.text.summary_v2 import text_pb
 
+        if not summary:  # the run did not come to an end
+            self._records.close()
+            return
         text = "    " + json.dumps(summary, indent=2, ensure_ascii=False, default=str).replace("\n", "\n    ")
         self._write(0, summary=text_pb("result", text))
         self._records.close()
@@ -172,8 +179,8 @@ class WandB:
     The client's own environment variables hold: WANDB_MODE (online, offline, disabled), WANDB_PROJECT, WANDB_ENTITY.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any], *, first_step: int) -> None:  # noqa: ARG002
-        import wandb  # noqa: PLC0415  (a second to import, and only those who ask need it)
+    def __init__(self, folder: Path, config: dict[str, Any], *, first_step: int) -> None:
+        import wandb
 
         self._wandb = wandb
         kept_id = folder / "wandb" / "run-id.txt"
@@ -197,7 +204,7 @@ class WandB:
         except wandb.errors.Error as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise UserError(
-                f"Weights & Biases did not start ({reason}); run `wandb login`, or set WANDB_MODE=offline to record here"
+                f"Weights & Biases did not start ({reason}); run `wandb login`, or set WANDB_MODE=offline"
             ) from error
         # a column of our own instead of W&B's step counter, which refuses the steps that a resumed run repeats
         self._run.define_metric("step", hidden=True)
@@ -220,7 +227,7 @@ class WandB:
         self._run.finish()
 
 
-RECORDERS = {"tensorboard": TensorBoard, "wandb": WandB}
+RECORDERS: dict[str, type[TensorBoard] | type[WandB]] = {"tensorboard": TensorBoard, "wandb": WandB}
 
 
 def _lines_before(path: Path, first_step: int) -> int:
@@ -260,7 +267,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int |
 
 
 def _png_size(encoded: bytes) -> tuple[int, int]:
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     return Image.open(io.BytesIO(encoded)).size
 

@@ -1,4 +1,4 @@
-"""What a training loop needs from outside, and what it tells: the same for a hand-written loop and for a Keras callback."""
+"""What a training loop needs from outside, and what it tells: one for a hand-written loop and a Keras callback."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Run:
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss became {loss} at step {self.step} (epoch {self._epoch + 1}, learning rate "
-                f"{learning_rate:.2g}); the weights of the best epoch so far are kept; "
+                f"{learning_rate:.2g}); what earlier epochs kept is still there; "
                 "try a lower learning rate or --train.clip-norm 1"
             )
         for observer in self._observers:

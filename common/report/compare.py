@@ -1,0 +1,279 @@
+"""`fourhands compare`: prove that the frameworks hold the same model, then show them side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError, unknown_name
+from common.files import write_atomically
+from common.machine import versions
+from common.recognizer import implementations
+from common.report.code import fingerprint, package_of
+from common.report.jobs import Settings, run_folder, run_suite, run_training, train_command
+from common.report.parity import Verdict, matrix, read_checks, verdict
+from common.report.table import print_tables
+from common.spec import RUNGS
+
+SETTINGS, REPORT, PAGE = "compare.json", "report.json", "index.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every framework gets to train a rung."""
+
+    examples: int
+    """Training examples; 0 for all."""
+    epochs: int
+    target: float
+    """Validation accuracy to reach, for the time to it."""
+    minutes: float
+    """About what a run takes on two cores; only the time left is told from it."""
+
+
+TIERS: dict[str, dict[str, Budget]] = {
+    "quick": {
+        "mlp": Budget(examples=8000, epochs=8, target=0.7, minutes=0.25),
+        "cnn": Budget(examples=8000, epochs=4, target=0.75, minutes=1.2),
+    },
+    "full": {
+        "mlp": Budget(examples=0, epochs=20, target=0.8, minutes=1.5),
+        "cnn": Budget(examples=0, epochs=10, target=0.85, minutes=8),
+    },
+}
+_SUITE_MINUTES = 1.0
+
+
+def compare(
+    tier: str = "quick", rungs: Sequence[str] = (), frameworks: Sequence[str] = (), *, out: Path, data: str = "ink"
+) -> int:
+    """Parity, training, planted faults, and the report of it; what is there already is not done again.
+
+    Args:
+        tier: a name of `TIERS`.
+        rungs: which to compare; every rung unless given.
+        frameworks: which to compare; all that are registered unless given. One that is not installed is listed as such.
+        out: the report folder; one that was cut off goes on.
+        data: NAME or NAME:FOLDER.
+
+    Returns:
+        Exit code: 0; 1 if anything failed, or if a framework that was named is not installed.
+
+    Raises:
+        UserError: an unknown name, or a folder that holds something else.
+    """
+    for kind, names, known in (
+        ("tier", (tier,), TIERS),
+        ("rung", rungs, RUNGS),
+        ("framework", frameworks, implementations()),
+    ):
+        for name in names:
+            if name not in known:
+                raise unknown_name(kind, name, known)
+    settings = _settings(tier, data, rungs or tuple(RUNGS), frameworks or tuple(implementations()))
+    return _compare(out, settings, frameworks)
+
+
+def _settings(tier: str, data: str, rungs: Sequence[str], frameworks: Sequence[str]) -> dict[str, Any]:
+    rungs, frameworks = list(dict.fromkeys(rungs)), list(dict.fromkeys(frameworks))
+    return {
+        "tier": tier,
+        "data": data,
+        "rungs": rungs,
+        "frameworks": frameworks,
+        "budgets": {rung: asdict(TIERS[tier][rung]) for rung in rungs},
+        "code": _fingerprints(frameworks),
+    }
+
+
+def _fingerprints(frameworks: Sequence[str]) -> dict[str, str]:
+    packages = ["common", "conformance", *(package_of(name) for name in frameworks)]
+    return {package: fingerprint(package) for package in packages}
+
+
+def _compare(out: Path, settings: Settings, named: Sequence[str]) -> int:
+    _claim(out, settings)
+    failures: list[dict[str, str]] = []
+    minutes = {rung: TIERS[settings["tier"]][rung].minutes for rung in settings["rungs"]}
+    with _progress(2 * _SUITE_MINUTES + len(settings["frameworks"]) * sum(minutes.values())) as advance:
+        verdicts, matrices = _parity(out, settings, failures, advance)
+        shown = [name for name in settings["frameworks"] if verdicts[name].status == "passed"]
+        for turn, rung in enumerate(settings["rungs"]):
+            shift = turn % max(1, len(shown))  # so that no framework always runs first, on a cool machine
+            for name in shown[shift:] + shown[:shift]:
+                if reason := run_training(out, settings, rung, name):
+                    failures.append({"what": f"{rung} in {name}", "reason": reason})
+                advance(f"{rung} in {name} trained", minutes[rung])
+        faults = _faults(out, settings, failures)
+        advance("planted faults tried", _SUITE_MINUTES)
+        if _fingerprints(settings["frameworks"]) != settings["code"]:
+            failures.append({"what": "code", "reason": "it changed while the report was made; make it again"})
+        failures += [
+            {"what": f"framework {name}", "reason": verdicts[name].reason}
+            for name in named
+            if verdicts[name].status == "absent"
+        ]
+        report = {
+            "settings": settings,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": _machine(),
+            "versions": versions(()),
+            "commands": _commands(settings),
+            "parity": {"verdicts": {name: asdict(verdicts[name]) for name in verdicts}, "matrices": matrices},
+            "faults": faults,
+            "rungs": {},
+            "failures": failures,
+        }
+        page = _fill(report, out, shown)
+    write_atomically(out / REPORT, (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_atomically(out / PAGE, page.encode())
+    print_tables(report, out / PAGE)
+    return 1 if failures else 0
+
+
+def _claim(out: Path, settings: Settings) -> None:
+    """Make the folder, or see that it is an unfinished or finished report of the same settings."""
+    path = out / SETTINGS
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        taken = any(out.iterdir())
+    except OSError as error:
+        raise UserError(f"cannot make {out} ({error.strerror}); give --out a folder that can be made") from None
+    if taken:
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{out} is not empty and holds no report; give --out a new folder") from None
+        # field by field and package by package, so that the sentence names what differs
+        was, now = _flat(before), _flat(settings)
+        for field in sorted(was.keys() | now.keys()):
+            if was.get(field) != now.get(field):
+                raise UserError(
+                    f"the report in {out} was made with {field} {was.get(field)!r} where now {now.get(field)!r} "
+                    "is asked for; give --out a new folder"
+                )
+        return
+    write_atomically(path, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+def _flat(settings: Settings) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= {f"{name} of {key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _parity(
+    out: Path, settings: Settings, failures: list[dict[str, str]], advance: Callable[[str, float], None]
+) -> tuple[dict[str, Verdict], dict[str, Any]]:
+    path, frameworks, rungs = out / "parity.json", settings["frameworks"], settings["rungs"]
+    if path.exists() and "absent" in {v.status for v in _verdicts(path, settings).values()}:
+        path.unlink()  # what was not installed then may be now
+    if not path.exists() and (reason := run_suite(path, "parity", settings)):
+        failures.append({"what": "parity", "reason": reason})
+        broken = Verdict(status="failed", passed=0, checks=0, reason=f"the suite did not finish: {reason}")
+        return dict.fromkeys(frameworks, broken), {}
+    verdicts = _verdicts(path, settings)
+    advance("parity checked", _SUITE_MINUTES)
+    failures += [
+        {"what": f"parity of {name}", "reason": v.reason} for name, v in verdicts.items() if v.status == "failed"
+    ]
+    checks = read_checks(path, rungs, frameworks)
+    return verdicts, {rung: matrix(checks, rung, frameworks) for rung in rungs}
+
+
+def _verdicts(path: Path, settings: Settings) -> dict[str, Verdict]:
+    checks = read_checks(path, settings["rungs"], settings["frameworks"])
+    return {name: verdict(checks, name, settings["rungs"]) for name in settings["frameworks"]}
+
+
+def _faults(out: Path, settings: Settings, failures: list[dict[str, str]]) -> dict[str, Any]:
+    path = out / "faults.json"
+    if not path.exists() and (reason := run_suite(path, "faults", settings)):
+        failures.append({"what": "planted faults", "reason": reason})
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))["faults"]
+    faults = {name: n for name, n in found["by_implementation"].items() if name in settings["frameworks"]}
+    for name, count in faults.items():
+        if count["caught"] < count["planted"]:
+            missed = [f for f in found["each"] if f["implementation"] == name and f["outcome"] == "failed"]
+            # not caught may also mean that it could not be planted, which the reason tells
+            first = f"{missed[0]['fault']!r}: {missed[0]['reason']}"
+            told = f"{len(missed)} of {count['planted']} were not caught, first {first}"
+            failures.append({"what": f"planted faults in {name}", "reason": told.splitlines()[0]})
+    return faults
+
+
+def _commands(settings: Settings) -> list[str]:
+    names = f"--rungs {' '.join(settings['rungs'])} --frameworks {' '.join(settings['frameworks'])}"
+    trains = [
+        " ".join(["fourhands", *train_command(settings, rung, settings["frameworks"][0], Path(f"{rung}-run"))])
+        for rung in settings["rungs"]
+    ]
+    return [f"fourhands compare --tier {settings['tier']} --data {settings['data']} {names} --out report", *trains]
+
+
+def _fill(report: dict[str, Any], out: Path, shown: Sequence[str]) -> str:
+    """Add the figures of the finished runs to the report; the page."""
+    from common.data import sources
+    from common.report import results
+    from common.report.page import pictures_of, render
+
+    settings, pictures = report["settings"], {}
+    for rung in settings["rungs"]:
+        budget = settings["budgets"][rung]
+        folders = {name: run_folder(out, rung, name) for name in shown}
+        runs = {name: results.open_run(f) for name, f in folders.items() if (f / "result.json").exists()}
+        found: dict[str, Any] = {"budget": budget, "rows": {}, "differences": [], "confusions": [], "versions": {}}
+        report["rungs"][rung] = found
+        if not runs:
+            continue
+        dataset = sources.load(settings["data"], examples=budget["examples"])
+        yardstick = runs.get(results.YARDSTICK)
+        for name, run in runs.items():
+            again = None if name == results.REFERENCE else results.read_again(run, dataset)
+            found["rows"][name] = results.row(run, yardstick, budget["target"]) | {"read_differently": again}
+            report["versions"] |= run.result["versions"]
+        found["examples"] = next(iter(runs.values())).result["examples"]
+        found["differences"] = results.differences(runs)
+        found["confusions"] = results.confusions(runs, dataset.charset)
+        pictures[rung] = pictures_of(runs, settings["frameworks"], budget["target"], dataset.test, dataset.charset)
+    return render(report, pictures)
+
+
+def _machine() -> dict[str, Any]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
+    return {
+        "system": platform.platform(),
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+    }
+
+
+@contextmanager
+def _progress(minutes: float) -> Iterator[Callable[[str, float], None]]:
+    """A bar on stderr, on a terminal only; gives the function that says what was done and how much it was."""
+    if not sys.stderr.isatty():
+        yield lambda _said, _minutes: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
+    # the speed is that of the whole, not of the last 30 seconds: a run may take ten minutes
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True, speed_estimate_period=7200
+    ) as bar:
+        task = bar.add_task("parity", total=minutes)
+        yield lambda said, done: bar.update(task, advance=done, description=said)

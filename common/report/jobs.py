@@ -1,0 +1,69 @@
+"""The work of a comparison, each piece in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Settings = Mapping[str, Any]
+"""What a report is of: tier, data, rungs, frameworks, budgets, code."""
+
+
+def run_suite(report: Path, mark: str, settings: Settings) -> str:
+    """Run a part of the suite in its own process; the reason, if it did not come to an end."""
+    part = report.with_suffix(".part")
+    chosen = f"({' or '.join(settings['rungs'])}) and ({' or '.join(settings['frameworks'])})"
+    # its folder, not its name: pytest reads the options that a package's conftest adds only where it is given a path
+    suite = importlib.util.find_spec("conformance")
+    assert suite is not None
+    assert suite.origin is not None
+    command = [sys.executable, "-m", "pytest", str(Path(suite.origin).parent), "-m", mark, "-k", chosen]
+    done = _run([*command, "-q", "-p", "no:cacheprovider", "--report", str(part)], report.with_suffix(".log"))
+    # 0: all passed; 1: some failed, which the report tells; 5: nothing is chosen, such as no fault that applies
+    if done.returncode in (0, 1, 5) and part.exists():
+        part.replace(report)
+        return ""
+    return _last_line(done)
+
+
+def run_folder(out: Path, rung: str, framework: str) -> Path:
+    """Where a run of the report stands."""
+    return out / "runs" / f"{rung}-{framework}"
+
+
+def run_training(out: Path, settings: Settings, rung: str, framework: str) -> str:
+    """Train, unless that is done; a run that was cut off goes on. The reason, if it did not come to an end."""
+    folder = run_folder(out, rung, framework)
+    if (folder / "result.json").exists():
+        return ""
+    if folder.exists() and not (folder / "config.json").exists():
+        shutil.rmtree(folder)  # cut off before it began
+    folder.parent.mkdir(exist_ok=True)
+    command = train_command(settings, rung, framework, folder)
+    done = _run([sys.executable, "-m", "common.cli", *command, "--resume"], folder.with_suffix(".log"))
+    return _last_line(done) if done.returncode else ""
+
+
+def train_command(settings: Settings, rung: str, framework: str, folder: Path) -> list[str]:
+    """The words after `fourhands`."""
+    budget = settings["budgets"][rung]
+    command = ["train", "--rung", rung, "--framework", framework, "--data", settings["data"], "--out", str(folder)]
+    return [*command, "--train.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
+
+
+def _run(command: Sequence[str], log: Path) -> subprocess.CompletedProcess[str]:
+    """Run to the end, keep what it said beside the result."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    return done
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    said = lines[-1].removeprefix("fourhands: error: ") if lines else "it said nothing"
+    return f"ended by signal {-done.returncode}: {said}" if done.returncode < 0 else said

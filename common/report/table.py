@@ -1,0 +1,77 @@
+"""The report on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.report.words import duration, percent, significant
+
+_PIPE_WIDTH = 150  # where there is no terminal to fit
+
+
+def print_tables(report: Mapping[str, Any], page: Path) -> None:
+    """Parity, then a table per rung, then what went wrong, and where the page is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, markup=False)
+    parity = Table(title="Parity: are they the same model?", title_justify="left")
+    for column in ("framework", "checks passed", "planted faults caught", "verdict"):
+        parity.add_column(column, overflow="fold")
+    for name, verdict in report["parity"]["verdicts"].items():
+        faults = report["faults"].get(name)
+        caught = f"{faults['caught']} of {faults['planted']}" if faults else "–"
+        said = {"passed": "same model", "failed": "NOT the same", "absent": "not installed"}[verdict["status"]]
+        reason = f"{said}: {verdict['reason']}" if verdict["reason"] else said
+        parity.add_row(name, f"{verdict['passed']} of {verdict['checks']}", caught, reason)
+    console.print(parity)
+
+    for rung, found in report["rungs"].items():
+        table = Table(title=f"{rung} on {report['settings']['data']}", title_justify="left")
+        table.add_column("framework")
+        target = percent(found["budget"]["target"], 0)
+        for column in (
+            "accuracy",
+            "95% interval",
+            "parameters",
+            f"to {target}",
+            "examples/s",
+            "step, ×PyTorch",
+            "peak memory",
+            "first step",
+            "code lines",
+        ):
+            table.add_column(column, justify="right")
+        for name, row in found["rows"].items():
+            low, high = row["accuracy_interval"]
+            reached = row["seconds_to_target"]
+            memory = row["peak_memory_mb"]
+            table.add_row(
+                name,
+                percent(row["accuracy"], 2),
+                f"{percent(low)} to {percent(high)}",
+                f"{row['parameters']:,}",
+                "not reached" if reached is None else duration(reached),
+                significant(row["examples_per_second"]),
+                significant(row["step_relative"]),
+                "–" if memory is None else f"{memory:,.0f} MB",
+                duration(row["compile_seconds"]),
+                f"{row['lines_of_rung']} / {row['lines_in_all']}",
+            )
+        console.print(table)
+        measurable = [d for d in found["differences"] if d["measurable"]]
+        for difference in measurable:
+            low, high = (100 * bound for bound in difference["interval"])
+            console.print(
+                f"{difference['first']} less {difference['second']}: {100 * difference['difference']:+.2f} points "
+                f"(95% interval {low:+.2f} to {high:+.2f})"
+            )
+        if found["differences"] and len(measurable) < len(found["differences"]):
+            others = "other pairs" if measurable else "frameworks"
+            console.print(f"between the {others}: no measurable difference in accuracy")
+    for failure in report["failures"]:
+        console.print(f"failed: {failure['what']}: {failure['reason']}")
+    console.print(f"the report: {page}", soft_wrap=True)
