@@ -57,13 +57,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     check = metafunc.definition.originalname
     metafunc.parametrize(
         "subject",
-        [pytest.param(case, marks=_marks(check, *case[:2]), id="-".join(case)) for case in cases],
+        [pytest.param(case, marks=_marks(check, *case), id="-".join(case)) for case in cases],
         indirect=True,
     )
 
 
-def _marks(check: str, rung: str, implementation: str) -> list[pytest.MarkDecorator]:
-    status, reason = lookup(implementation, rung, check.removeprefix("test_"))
+def _marks(check: str, rung: str, implementation: str, dtype: str) -> list[pytest.MarkDecorator]:
+    status, reason = lookup(implementation, rung, check.removeprefix("test_"), dtype)
     if status == "not applicable":
         return [pytest.mark.skip(reason=f"not applicable: {reason}")]
     if status in ("optional", "known failure"):

@@ -43,8 +43,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "jax": Edit(
                 "recognizer.py",
-                "jax.device_put(weights[name(path)].astype(self.dtype)",
-                "jax.device_put((weights[name(path)].T if weights[name(path)].shape[0] == weights[name(path)].shape[-1] else weights[name(path)]).astype(self.dtype)",
+                "jax.device_put(weights[canonical_name(path)].astype(self.dtype)",
+                "jax.device_put((weights[canonical_name(path)].T if weights[canonical_name(path)].shape[0] == weights[canonical_name(path)].shape[-1] else weights[canonical_name(path)]).astype(self.dtype)",
             ),
         },
     ),
@@ -71,8 +71,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "jax": Edit(
                 "recognizer.py",
-                "jax.device_put(weights[name(path)].astype(self.dtype)",
-                "jax.device_put((weights[name(path)].swapaxes(2, 3) if weights[name(path)].ndim == 4 and weights[name(path)].shape[2] == weights[name(path)].shape[3] else weights[name(path)]).astype(self.dtype)",
+                "jax.device_put(weights[canonical_name(path)].astype(self.dtype)",
+                "jax.device_put((weights[canonical_name(path)].swapaxes(2, 3) if weights[canonical_name(path)].ndim == 4 and weights[canonical_name(path)].shape[2] == weights[canonical_name(path)].shape[3] else weights[canonical_name(path)]).astype(self.dtype)",
             ),
         },
     ),
@@ -150,8 +150,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "jax": Edit(
                 "recognizer.py",
-                "jax.device_put(weights[name(path)].astype(self.dtype)",
-                "jax.device_put((weights[name(path)][::-1, ::-1] if weights[name(path)].ndim == 4 else weights[name(path)]).astype(self.dtype)",
+                "jax.device_put(weights[canonical_name(path)].astype(self.dtype)",
+                "jax.device_put((weights[canonical_name(path)][::-1, ::-1] if weights[canonical_name(path)].ndim == 4 else weights[canonical_name(path)]).astype(self.dtype)",
             ),
         },
     ),
@@ -172,7 +172,7 @@ FAULTS: tuple[Fault, ...] = (
                 '        x = layers.Conv2D(\n            channels, 3, padding="same",',
                 '        x = layers.ZeroPadding2D(((2, 0), (2, 0)), **image)(x)\n        x = layers.Conv2D(\n            channels, 3, padding="valid",',
             ),
-            "jax": Edit("cnn.py", "(3, 3), padding=1", "(3, 3), padding=((2, 0), (2, 0))"),
+            "jax": Edit("cnn.py", "padding=((1, 1), (1, 1))", "padding=((2, 0), (2, 0))"),
         },
     ),
     Fault(
@@ -188,7 +188,7 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit("cnn.py", "F.max_pool2d(", "F.avg_pool2d("),
             "keras": Edit("cnn.py", "layers.MaxPooling2D(", "layers.AveragePooling2D("),
-            "jax": Edit("cnn.py", "nnx.max_pool(", "nnx.avg_pool("),
+            "jax": Edit("cnn.py", ".max(axis=(2, 4))", ".mean(axis=(2, 4))"),
         },
     ),
     Fault(
@@ -275,7 +275,7 @@ FAULTS: tuple[Fault, ...] = (
             "jax": Edit(
                 "mlp.py",
                 "optax.softmax_cross_entropy_with_integer_labels(model(images_BHW1, rngs), labels_B)",
-                "-jax.numpy.log(jax.numpy.exp(logits := model(images_BHW1, rngs)) / jax.numpy.exp(logits).sum(1, keepdims=True))[jax.numpy.arange(len(labels_B)), labels_B]",
+                '-(jnp := __import__("jax").numpy).log((exp := jnp.exp(model(images_BHW1, rngs))) / exp.sum(1, keepdims=True))[np.arange(len(labels_B)), labels_B]',
             ),
         },
     ),
@@ -332,7 +332,7 @@ FAULTS: tuple[Fault, ...] = (
             "jax": Edit(
                 "mlp.py",
                 "nnx.relu(linear(x))",
-                "nnx.relu(linear(x) - linear.bias[...] + jax.lax.stop_gradient(linear.bias[...]))",
+                'nnx.relu(linear(x) - linear.bias[...] + __import__("jax").lax.stop_gradient(linear.bias[...]))',
             ),
         },
     ),
@@ -451,7 +451,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("optim.py", "velocity *= MOMENTUM", "velocity *= 0"),
             "pytorch": Edit("train.py", "momentum=MOMENTUM, fused", "fused"),
             "keras": Edit("train.py", "momentum=np.float64(MOMENTUM), ", ""),
-            "jax": Edit("train.py", "table[step], MOMENTUM)", "table[step])"),
+            "jax": Edit("train.py", "MOMENTUM)", "0.0)"),
         },
     ),
     Fault(
@@ -464,7 +464,7 @@ FAULTS: tuple[Fault, ...] = (
             "keras": Edit(
                 "train.py", "momentum=np.float64(MOMENTUM), ", "momentum=np.float64(MOMENTUM), nesterov=True, "
             ),
-            "jax": Edit("train.py", "table[step], MOMENTUM)", "table[step], MOMENTUM, nesterov=True)"),
+            "jax": Edit("train.py", "MOMENTUM)", "MOMENTUM, nesterov=True)"),
         },
     ),
     Fault(
@@ -494,7 +494,11 @@ FAULTS: tuple[Fault, ...] = (
                 "keras.ops.take(self.rates_S, step)",
                 "keras.ops.take(self.rates_S, keras.ops.maximum(step - 1, 0))",
             ),
-            "jax": Edit("train.py", "lambda step: table[step],\n", "lambda step: table[jnp.maximum(step - 1, 0)],\n"),
+            "jax": Edit(
+                "train.py",
+                "jnp.asarray(learning_rates_S)[step]",
+                "jnp.asarray(learning_rates_S)[jnp.maximum(step - 1, 0)]",
+            ),
         },
     ),
     Fault(
@@ -625,7 +629,11 @@ FAULTS: tuple[Fault, ...] = (
             "keras": Edit(
                 "train.py", "seed_dropout(model, run.config.seed, run.step)", "seed_dropout(model, run.config.seed, 0)"
             ),
-            "jax": Edit("train.py", "jax.random.fold_in(key, state.step)", "jax.random.fold_in(key, 0 * state.step)"),
+            "jax": Edit(
+                "train.py",
+                "state = from_flat(state, run.checkpoint)",
+                "state = from_flat(state, run.checkpoint)._replace(step=jnp.int32(0))",
+            ),
         },
     ),
 )

@@ -1,4 +1,4 @@
-"""What is asked of whom: implementation × rung × check = required, optional or not applicable.
+"""What is asked of whom: implementation × rung × check × dtype = required, optional or not applicable.
 
 Everything is required of everyone but for the rows below. A package that plugs in a framework of its own may bring
 rows for it: an entry point in the group `fourhands.manifest`, under the implementation's name, whose value is a
@@ -7,6 +7,7 @@ sequence of `Row`. Not applicable never counts as passed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -26,11 +27,19 @@ class Row:
     implementation: str
     rung: str = "*"
     check: str = "*"
+    dtype: str = "*"
     status: Status
     reason: str
 
 
-ROWS: Sequence[Row] = ()
+ROWS: Sequence[Row] = (
+    Row(
+        implementation="keras" if os.environ.get("KERAS_BACKEND") == "torch" else "",
+        dtype="float64",
+        status="not applicable",
+        reason="Keras 3.15 multiplies matrices in float32 on its PyTorch backend (keras-team/keras issue 23704)",
+    ),
+)
 
 
 @cache
@@ -40,9 +49,9 @@ def rows_of(implementation: str) -> tuple[Row, ...]:
     return tuple(row for row in (*ROWS, *brought) if row.implementation == implementation)
 
 
-def lookup(implementation: str, rung: str, check: str) -> tuple[Status, str]:
+def lookup(implementation: str, rung: str, check: str, dtype: str) -> tuple[Status, str]:
     """Status and reason; the first row that fits decides."""
     for row in rows_of(implementation):
-        if fnmatch(rung, row.rung) and fnmatch(check, row.check):
+        if fnmatch(rung, row.rung) and fnmatch(check, row.check) and fnmatch(dtype, row.dtype):
             return row.status, row.reason
     return "required", ""

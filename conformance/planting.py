@@ -34,23 +34,28 @@ class Fault:
     dtype: DType = "float64"
 
 
+def copy_package(implementation: str, folder: Path) -> Path:
+    """Copy the implementation's package into `folder`, and say where it stands."""
+    package = implementations()[implementation].module.split(".")[0]
+    origin = importlib.util.find_spec(package)
+    assert origin is not None
+    assert origin.origin is not None
+    ignored = shutil.ignore_patterns("__pycache__", "tests")
+    return Path(shutil.copytree(Path(origin.origin).parent, folder / package, ignore=ignored))
+
+
 def plant(fault: Fault, implementation: str, folder: Path) -> None:
     """Write a faulty copy of the implementation's package into `folder`.
 
     Raises:
         ValueError: the words to change do not stand exactly once in the file; the table of faults is out of date.
     """
-    package = implementations()[implementation].module.split(".")[0]
-    origin = importlib.util.find_spec(package)
-    assert origin is not None
-    assert origin.origin is not None
-    copy = folder / package
-    shutil.copytree(Path(origin.origin).parent, copy, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    copy = copy_package(implementation, folder)
     edit = fault.edits[implementation]
     source = (copy / edit.file).read_text()
     if source.count(edit.old) != 1:
         raise ValueError(
-            f"fault {fault.name!r}: {edit.old!r} stands {source.count(edit.old)} times in {package}/{edit.file}, "
+            f"fault {fault.name!r}: {edit.old!r} stands {source.count(edit.old)} times in {copy.name}/{edit.file}, "
             "not once; bring the table of faults up to date"
         )
     (copy / edit.file).write_text(source.replace(edit.old, edit.new))

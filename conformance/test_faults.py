@@ -10,7 +10,7 @@ from conformance import checks
 from conformance.checks import Subject
 from conformance.conftest import Workers
 from conformance.faults import FAULTS
-from conformance.planting import plant
+from conformance.planting import copy_package, plant
 from conformance.tolerances import Mismatch
 
 BY_NAME = {(fault.name, fault.rung): fault for fault in FAULTS}
@@ -28,5 +28,19 @@ def test_fault_is_caught(planted: tuple[str, str, str], faulty_workers: Workers,
     try:
         with pytest.raises(Mismatch):
             getattr(checks, fault.check)(Subject(worker=worker, rung=rung, dtype=fault.dtype))
+    finally:
+        worker.shadow(None)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("implementation", sorted({name for fault in FAULTS for name in fault.edits}))
+def test_untouched_copy_passes(implementation: str, faulty_workers: Workers, tmp_path: Path) -> None:
+    """A copy without a fault turns no test red, so it is the fault that does."""
+    worker = faulty_workers[implementation]
+    copy_package(implementation, tmp_path)
+    worker.shadow(tmp_path)
+    try:
+        for check, rung, dtype in sorted({(fault.check, fault.rung, fault.dtype) for fault in FAULTS}):
+            getattr(checks, check)(Subject(worker=worker, rung=rung, dtype=dtype))
     finally:
         worker.shadow(None)

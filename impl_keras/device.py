@@ -44,6 +44,25 @@ def check(device: Device, dtype: DType) -> None:
         raise UserError(
             f"Keras on {backend} finds no {device}; install a {backend} that supports it or use --device cpu"
         )
+    if device == "gpu":
+        _keep_float32(backend)
+
+
+def _keep_float32(backend: str) -> None:
+    """No TF32, which keeps 10 bits of a float32's 23: a setting of each backend for the whole process."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+    else:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def device_of(array: Array) -> Device:

@@ -101,12 +101,12 @@ class Run:
         self.clock = Clock(seconds=progress.seconds if progress else 0.0)
 
     def epochs(self) -> range:
-        """The epochs that are left to do, from 0."""
+        """The epochs that are left to do, from 0; asking for them starts the clock."""
+        self.clock.start()
         return range(self.first_epoch, self.config.epochs)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The epoch's batches in order, prepared ahead by `config.workers` threads."""
-        self.clock.start()
         return self._batches.epoch(epoch)
 
     def step_done(self, loss: float) -> None:
