@@ -88,7 +88,10 @@ def _correlate(x_BHWC: Array, kernel_33CO: Array) -> Array:
 
 
 def _patches(x_BHWC: Array) -> Iterator[tuple[slice, Array]]:
-    """A few images at a time: their slice of the batch, and one row of 3·3·C numbers per pixel."""
+    """A few images at a time: their slice of the batch, and one row of 3·3·C numbers per pixel.
+
+    The rows lie in one buffer, which the next images overwrite: new memory for each costs twice the time of the copy.
+    """
     xp = namespace(x_BHWC)
     batch, height, width, channels = x_BHWC.shape
     padded = xp.pad(x_BHWC, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -97,9 +100,12 @@ def _patches(x_BHWC: Array) -> Iterator[tuple[slice, Array]]:
     windows = xp.lib.stride_tricks.as_strided(
         padded, (batch, height, width, 3, 3 * channels), (image, row, column, row, number)
     )
+    buffer = xp.empty((min(batch, PATCH_IMAGES), *windows.shape[1:]), x_BHWC.dtype)
     for start in range(0, batch, PATCH_IMAGES):
         images = slice(start, start + PATCH_IMAGES)
-        yield images, windows[images].reshape(-1, 9 * channels)
+        patches = buffer[: len(windows[images])]
+        patches[...] = windows[images]
+        yield images, patches.reshape(-1, 9 * channels)
 
 
 def max_pool2x2(x_BHWC: Array) -> tuple[Array, tuple]:
