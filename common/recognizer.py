@@ -55,6 +55,7 @@ class Recognizer(Protocol):
         """Where each parameter (by canonical name) and the output ("logits") really lie, read off the arrays."""
 
 
+@runtime_checkable
 class Build(Protocol):
     """An implementation's entry point."""
 

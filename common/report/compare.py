@@ -42,11 +42,11 @@ class Budget:
 TIERS: dict[str, dict[str, Budget]] = {
     "quick": {
         "mlp": Budget(examples=8000, epochs=8, target=0.7, minutes=0.25),
-        "cnn": Budget(examples=8000, epochs=4, target=0.75, minutes=1.2),
+        "cnn": Budget(examples=6000, epochs=4, target=0.75, minutes=1.0),
     },
     "full": {
         "mlp": Budget(examples=0, epochs=20, target=0.8, minutes=1.5),
-        "cnn": Budget(examples=0, epochs=10, target=0.85, minutes=8),
+        "cnn": Budget(examples=0, epochs=10, target=0.85, minutes=8.0),
     },
 }
 _SUITE_MINUTES = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,6 +22,7 @@ class Reading:
     """What stands there, where that is known."""
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """Keeps a run's figures. Steps count from 1 and never go back within a recorder."""
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Progress:
     """Spent in training steps; validation, checkpoints and recording are left out."""
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Is told of every step and epoch."""
 
