@@ -255,7 +255,7 @@ def _machine() -> dict[str, Any]:
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
     return {
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "processor": names[0] if names else platform.processor() or platform.machine(),
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
     }
