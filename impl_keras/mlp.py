@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import keras
-
-# --- layers: Keras's own
 from keras import layers
 
 from common.recognizer import DType
 from common.spec import MLPSpec
+
+# --- layers: Keras's own, see keras.layers
 
 
 # --- model
