@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from common.errors import UserError
 from common.recognizer import implementations
 from common.spec import RUNGS
+from conformance import golden
 from conformance.checks import Subject
 from conformance.manifest import lookup
 from conformance.report import Report
@@ -157,10 +159,6 @@ def gpu_subject(subject: Subject) -> Subject:
     Raises:
         UserError: there is none.
     """
-    from dataclasses import replace
-
-    from conformance import golden
-
     moved = replace(subject, device="gpu")
     moved.model(golden.small(subject.rung))
     return moved
