@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,8 @@ from common.errors import UserError
 class Charset:
     """The characters a recognizer can read, in the order of its classes.
 
-    A character rung has one class per character: class k is `characters[k]`.
+    A rung that reads characters has one class per character: class k is `characters[k]`. A rung that reads lines has
+    class 0 besides, which is no character, so there `characters[k]` is class k + 1; see `encode` and `decode`.
 
     Raises:
         UserError: a character stands twice, or an entry is not one character.
@@ -52,6 +53,19 @@ class Charset:
         if len(first) == len(self):
             return None
         return np.array([first[fold] for fold in folds], dtype=np.int32)
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Charset:
+        """The characters that stand in the texts, in the order of their code points."""
+        return cls(tuple(sorted(set().union(*texts))))
+
+    def encode(self, text: str) -> Int[np.ndarray, "N"]:
+        """Classes of a line's characters, from 1; -1 where this charset lacks one. int32."""
+        return np.array([self.class_of.get(c, -2) + 1 for c in text], dtype=np.int32)
+
+    def decode(self, classes: Sequence[int] | Int[np.ndarray, "N"]) -> str:
+        """The text whose characters have these classes, from 1."""
+        return "".join(self.characters[k - 1] for k in classes)
 
     def text(self, classes: Sequence[int] | Int[np.ndarray, "N"]) -> str:
         """The characters of the classes, joined."""

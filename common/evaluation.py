@@ -11,14 +11,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from common.charset import Charset
-from common.data.dataset import Split, to_float
+from common.data.dataset import Batch, Split, to_float
 from common.errors import UserError
 from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, log_softmax
 from common.recognizer import Recognizer
+from common.spec import LineSpec
 from common.training.recorder import Reading
+from common.weights import Golden
 
 # as in training by default, so that evaluation does not set a run's peak memory
 BATCH_SIZE = 128
+GOLDEN_EXAMPLES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,9 @@ class Evaluation:
     """In `charset`, so always one of the model's."""
     confidence_N: Float[np.ndarray, "N"]
     """Probability of what was read."""
-    writers_N: Int[np.ndarray, "N"] | None
+    logits_NK: Float[np.ndarray, "N K"]
+    """Of the model's characters."""
+    split: Split
     loss: float
     """Nats per example, over the examples whose character the model knows."""
     unknown: int
@@ -50,6 +55,16 @@ class Evaluation:
         return float(self.correct_N.mean())
 
     @property
+    def score(self) -> float:
+        """The accuracy."""
+        return self.accuracy
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Share read right."""
+        return {"accuracy": self.accuracy}
+
+    @property
     def accuracy_case_folded(self) -> float | None:
         """Share read right when upper and lower case count as the same; None if the characters have no case."""
         folded_K = self.charset.folded()
@@ -64,17 +79,17 @@ class Evaluation:
         """The part of result.json that says how well the model reads."""
         return {
             "accuracy": self.accuracy,
-            "accuracy_interval": list(bootstrap_interval(self.correct_N, self.writers_N)),
+            "accuracy_interval": list(bootstrap_interval(self.correct_N, self.split.writers_N)),
             "accuracy_case_folded": self.accuracy_case_folded,
             "loss": self.loss,
             "examples": len(self.labels_N),
             "unknown_examples": self.unknown,
         }
 
-    def reading(self, index: int, images_NHW: UInt8[np.ndarray, "N H W"]) -> Reading:
+    def reading(self, index: int) -> Reading:
         """One example as a reading."""
         return Reading(
-            image_HW=images_NHW[index],
+            image_HW=self.split.images_NHW[index],
             text=self.charset.characters[self.read_N[index]],
             confidence=float(self.confidence_N[index]),
             truth=self.charset.characters[self.labels_N[index]],
@@ -85,6 +100,21 @@ class Evaluation:
         wrong = np.flatnonzero(~self.correct_N)
         worst = wrong[np.argsort(-self.confidence_N[wrong], kind="stable")][:mistakes]
         return [*evenly(len(self.labels_N), limit - len(worst)), *(int(i) for i in worst)]
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """What predictions.npz holds."""
+        arrays = {"labels": self.labels_N, "predicted": self.read_N, "confidence": self.confidence_N}
+        return arrays if self.split.writers_N is None else arrays | {"writers": self.split.writers_N}
+
+    def golden(self, recognizer: Recognizer) -> Golden:
+        """A few examples with the logits that the model gave for them."""
+        chosen = evenly(len(self.split), GOLDEN_EXAMPLES)
+        return Golden(images_GHW=self.split.images_NHW[chosen], logits=self.logits_NK[chosen])
+
+    def first_batch(self) -> Batch:
+        """The first examples, for a look at the gradients."""
+        first = self.split.take(np.arange(min(BATCH_SIZE, len(self.split))))
+        return Batch(images_BHW1=to_float(first.images_NHW), labels_B=first.labels_N.astype(np.int32))
 
 
 def evenly(count: int, limit: int) -> list[int]:
@@ -139,7 +169,8 @@ def score(
         labels_N=labels_N,
         read_N=read_N,
         confidence_N=confidence_N,
-        writers_N=split.writers_N,
+        logits_NK=logits_NK,
+        split=split,
         loss=cross_entropy(logits_NK[known_N], labels_N[known_N]),
         unknown=int((~known_N).sum()),
     )
@@ -153,6 +184,7 @@ def check_images(recognizer: Recognizer, split: Split) -> None:
     """
     height, width = split.images_NHW.shape[1:]
     spec = recognizer.spec
+    assert not isinstance(spec, LineSpec), "a line's images have no one size"
     if (height, width) != (spec.height, spec.width):
         raise UserError(
             f"the data's images are {height}×{width} where the model reads {spec.height}×{spec.width}; "

@@ -1,21 +1,26 @@
-"""Figures of how well characters are read, in float64."""
+"""Figures of how well characters and lines are read, in float64."""
 
 # N examples, K classes, G groups (writers), R resamples
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from rapidfuzz.distance import Levenshtein
 
 RESAMPLES = 1000
 
 
-def log_softmax(logits_NK: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "N K"]:
-    """Log of the probability of each class, float64."""
-    logits_NK = logits_NK.astype(np.float64)
-    shifted_NK = logits_NK - logits_NK.max(axis=1, keepdims=True)  # exp overflows above 709
-    log_probabilities_NK: np.ndarray = shifted_NK - np.log(np.exp(shifted_NK).sum(axis=1, keepdims=True))
-    return log_probabilities_NK
+def log_softmax(logits: Float[np.ndarray, "*N K"]) -> Float[np.ndarray, "*N K"]:
+    """Log of the probability of each class, float64; classes are the last axis."""
+    logits = logits.astype(np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)  # exp overflows above 709
+    log_probabilities: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return log_probabilities
 
 
 def cross_entropy(logits_NK: Float[np.ndarray, "N K"], labels_N: Int[np.ndarray, "N"]) -> float:
@@ -39,14 +44,74 @@ def most_confused(counts_KK: Int[np.ndarray, "K K"], limit: int) -> list[tuple[i
     return [(i, j, int(counts_KK[i, j])) for i, j in pairs if mistakes_KK[i, j]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Edits:
+    """What must be done to texts to make what was read of them: the fewest edits of single characters."""
+
+    substitutions: int
+    insertions: int
+    """Characters that were read and do not stand there."""
+    deletions: int
+    """Characters that stand there and were not read."""
+    pairs: Counter[tuple[str, str]]
+    """How often (true, read) was mistaken; either is "" where nothing stands there or nothing was read."""
+
+    def most_confused(self, limit: int) -> list[tuple[str, str, int]]:
+        """The most frequent mistakes: (true, read, how often), the most frequent first."""
+        ordered = sorted(self.pairs.items(), key=lambda item: (-item[1], item[0]))
+        return [(true, read, times) for (true, read), times in ordered[:limit]]
+
+
+def edit_operations(truth: str, read: str) -> list[tuple[str, str, int, int]]:
+    """The edits that turn `truth` into `read`: (true, read, place in `truth`, place in `read`), "" as in `Edits`."""
+    return [
+        (
+            "" if edit.tag == "insert" else truth[edit.src_pos],
+            "" if edit.tag == "delete" else read[edit.dest_pos],
+            edit.src_pos,
+            edit.dest_pos,
+        )
+        for edit in Levenshtein.editops(truth, read)
+    ]
+
+
+def count_edits(truths: Sequence[str], reads: Sequence[str]) -> Edits:
+    """The edits of all the texts, by kind and by character."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    for truth, read in zip(truths, reads, strict=True):
+        pairs.update((true, said) for true, said, _, _ in edit_operations(truth, read))
+    insertions = sum(times for (true, _), times in pairs.items() if not true)
+    deletions = sum(times for (_, read), times in pairs.items() if not read)
+    return Edits(
+        substitutions=pairs.total() - insertions - deletions, insertions=insertions, deletions=deletions, pairs=pairs
+    )
+
+
+def edit_distances(
+    truths: Sequence[Sequence[str]], reads: Sequence[Sequence[str]]
+) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]:
+    """Edits between each truth and what was read, and the length of each truth; of texts or of lists of words.
+
+    Source: Levenshtein 1966.
+    """
+    edits = [Levenshtein.distance(truth, read) for truth, read in zip(truths, reads, strict=True)]
+    return np.array(edits, np.int64), np.array([len(truth) for truth in truths], np.int64)
+
+
+def error_rate(edits_N: Int[np.ndarray, "N"], lengths_N: Int[np.ndarray, "N"]) -> float:
+    """Σ edits ÷ Σ lengths: CER of characters, WER of words. It may exceed 1; truths without a single one count as 1."""
+    return float(edits_N.sum() / max(1, lengths_N.sum()))
+
+
 def bootstrap_interval(
-    values_N: Float[np.ndarray, "N"] | Bool[np.ndarray, "N"],
+    values_N: Float[np.ndarray, "N"] | Int[np.ndarray, "N"] | Bool[np.ndarray, "N"],
     writers_N: Int[np.ndarray, "N"] | None = None,
     *,
+    lengths_N: Int[np.ndarray, "N"] | None = None,
     share: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `values_N`.
+    """Percentile bootstrap interval of Σ values ÷ Σ lengths; without lengths, of the mean of the values.
 
     With writers, whole writers are drawn, since one writer's examples resemble each other; else single examples.
 
@@ -54,11 +119,11 @@ def bootstrap_interval(
     """
     writers_N = np.arange(len(values_N)) if writers_N is None else writers_N
     _, group_N = np.unique(writers_N, return_inverse=True)
-    sums_G, counts_G = np.bincount(group_N, weights=values_N), np.bincount(group_N)
+    sums_G, lengths_G = np.bincount(group_N, weights=values_N), np.bincount(group_N, weights=lengths_N)
     rng = np.random.default_rng(seed)
-    means_R = np.empty(RESAMPLES)
+    ratios_R = np.empty(RESAMPLES)
     for i in range(RESAMPLES):  # one at a time: 1,000 draws of 100,000 examples at once would be 800 MB
         drawn_G = rng.integers(len(sums_G), size=len(sums_G))
-        means_R[i] = sums_G[drawn_G].sum() / counts_G[drawn_G].sum()
-    low, high = np.quantile(means_R, [(1 - share) / 2, (1 + share) / 2])
+        ratios_R[i] = sums_G[drawn_G].sum() / max(1, lengths_G[drawn_G].sum())
+    low, high = np.quantile(ratios_R, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)

@@ -1,29 +1,43 @@
 """What each rung is: one frozen dataclass per rung, and the table of its parameters.
 
 Everything a framework would otherwise choose by default is chosen here: shapes, initialisation,
-padding, dropout, and the order in which an image is flattened (row, column, channel).
+padding, dropout, norms, and the order in which an image is flattened (row, column, channel).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
 
 from common.errors import UserError, unknown_name
 
-Initializer = Literal["he_normal", "glorot_uniform", "zeros"]
+# B batch, T frames, K classes, D model width, L length
+
+Widths = TypeVar("Widths", int, Int[np.ndarray, "B"])
+Initializer = Literal["he_normal", "glorot_uniform", "orthogonal", "embedding", "zeros", "ones"]
+
+NORM_EPSILON = 1e-5
+"""Added to the variance, in batch norm and in layer norm."""
+BATCH_NORM_MOMENTUM = 0.1
+"""Share of the batch's statistics in the running ones; the variance is the biased one in both."""
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One row of a rung's parameter table.
 
-    `shape` is canonical: convolution (kh, kw, in, out), dense (in, out), bias (out,).
+    `shape` is canonical: convolution (kh, kw, in, out), dense (in, out), bias (out,); LSTM kernel (in, 4H), recurrent
+    kernel (H, 4H) and bias (4H,), gates in the order i, f, g, o; embedding (K, D).
     """
 
     shape: tuple[int, ...]
     initializer: Initializer
+    trained: bool = True
+    """False for running statistics, which a training step moves without a gradient."""
 
 
 def _dense(name: str, dims: list[int]) -> dict[str, Parameter]:
@@ -106,15 +120,206 @@ class CNNSpec:
         return table | _dense("dense", [self.flat_dim, self.hidden_dim, self.num_classes])
 
 
-Spec = MLPSpec | CNNSpec
-RUNGS: dict[str, type[Spec]] = {spec.rung: spec for spec in (MLPSpec, CNNSpec)}
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A block of the stem: convolution without bias → batch norm → ReLU → zero past the line's own width.
+
+    The kernel has 3 columns, with one column of zeros on either side of the image.
+    """
+
+    rows: int
+    """Height of the kernel."""
+    padding: int
+    """Rows of zeros above and below the image."""
+    stride: int
+    """In both directions."""
+    fan_in: int
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSpec:
+    """What the rungs that read lines share: the stem, which turns an image into frames.
+
+    Class 0 is no character: blank for CTC, start and end of text for a decoder. Character c of the charset is c + 1.
+    """
+
+    rung: ClassVar[str]
+
+    num_classes: int
+    """Classes K: the characters of the data, and class 0."""
+    height: int = 28
+    """Height that lines are scaled to, pixels."""
+    stem_channels: tuple[int, ...] = (32, 32, 64, 64)
+    """Channels of each 3×3 convolution; one more, as tall as what they leave of the height, makes the frames."""
+    stem_strides: tuple[int, ...] = (2, 1, 2, 1)
+    """Stride of each of them, in both directions."""
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "num_classes", "height")
+        _check_all_positive(self, "stem_channels")
+        _check_all_positive(self, "stem_strides")
+        if len(self.stem_channels) != len(self.stem_strides):
+            raise UserError(
+                f"spec.stem_channels has {len(self.stem_channels)} numbers and spec.stem_strides "
+                f"{len(self.stem_strides)}; give each convolution one of each"
+            )
+
+    @property
+    def frame_width(self) -> int:
+        """Numbers in a frame: channels of the stem's last block."""
+        raise NotImplementedError
+
+    @property
+    def stem(self) -> tuple[Block, ...]:
+        """The blocks, from the image on."""
+        blocks, fan_in, height = [], 1, self.height
+        for channels, stride in zip(self.stem_channels, self.stem_strides, strict=True):
+            blocks.append(Block(rows=3, padding=1, stride=stride, fan_in=fan_in, channels=channels))
+            fan_in, height = channels, -(-height // stride)
+        last = Block(rows=height, padding=0, stride=1, fan_in=fan_in, channels=self.frame_width)
+        return (*blocks, last)
+
+    def frames(self, width: Widths) -> Widths:
+        """Frames that the stem makes of so many columns of pixels: an int, or an array of them."""
+        for stride in self.stem_strides:
+            width = -(-width // stride)
+        return width
+
+    def _stem_parameters(self) -> dict[str, Parameter]:
+        table: dict[str, Parameter] = {}
+        for i, block in enumerate(self.stem):
+            table[f"stem.{i}.kernel"] = Parameter((block.rows, 3, block.fan_in, block.channels), "he_normal")
+            table[f"stem.{i}.scale"] = Parameter((block.channels,), "ones")
+            table[f"stem.{i}.bias"] = Parameter((block.channels,), "zeros")
+            table[f"stem.{i}.mean"] = Parameter((block.channels,), "zeros", trained=False)
+            table[f"stem.{i}.variance"] = Parameter((block.channels,), "ones", trained=False)
+        return table
+
+    def _head_parameters(self, fan_in: int) -> dict[str, Parameter]:
+        return {
+            "head.kernel": Parameter((fan_in, self.num_classes), "glorot_uniform"),
+            "head.bias": Parameter((self.num_classes,), "zeros"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMCTCSpec(LineSpec):
+    """Stem → frames → bidirectional LSTM layers, each followed by dropout → dense to K logits per frame; CTC."""
+
+    rung: ClassVar[str] = "lstm_ctc"
+
+    frame_dim: int = 128
+    """Numbers in a frame."""
+    hidden_dim: int = 128
+    """Units of an LSTM layer, per direction."""
+    num_layers: int = 1
+    """Bidirectional LSTM layers."""
+    dropout: float = 0.1
+    """Share of an LSTM layer's outputs dropped in training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive(self, "frame_dim", "hidden_dim", "num_layers")
+        _check_share(self, "dropout")
+
+    @property
+    def frame_width(self) -> int:
+        return self.frame_dim
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Canonical name to shape and initializer, in the order of the layers."""
+        table, fan_in = self._stem_parameters(), self.frame_dim
+        for i in range(self.num_layers):
+            for direction in ("forward", "backward"):
+                name = f"lstm.{i}.{direction}"
+                table[f"{name}.kernel"] = Parameter((fan_in, 4 * self.hidden_dim), "glorot_uniform")
+                table[f"{name}.recurrent_kernel"] = Parameter((self.hidden_dim, 4 * self.hidden_dim), "orthogonal")
+                table[f"{name}.bias"] = Parameter((4 * self.hidden_dim,), "zeros")
+            fan_in = 2 * self.hidden_dim
+        return table | self._head_parameters(fan_in)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerSpec(LineSpec):
+    """Stem → frames + positions → decoder → dense to K logits per character, class 0 for the end of the text.
+
+    A decoder layer is pre-norm (Xiong et al. 2020): x + dropout(f(norm(x))) with f causal self-attention, attention to
+    the frames, and dense → ReLU → dense in turn; a last norm follows. What goes in is √D · embedding + position, with
+    dropout; the first character is predicted from class 0. Source: Vaswani et al. 2017.
+    """
+
+    rung: ClassVar[str] = "transformer"
+
+    model_dim: int = 128
+    """Width D of the frames and of the decoder; even."""
+    num_layers: int = 2
+    """Decoder layers."""
+    num_heads: int = 4
+    """Attention heads; they share the width evenly."""
+    feed_forward_dim: int = 512
+    """Hidden width of the dense layers."""
+    dropout: float = 0.1
+    """Share dropped in training, of the embeddings and of what each sublayer adds."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive(self, "model_dim", "num_layers", "num_heads", "feed_forward_dim")
+        _check_share(self, "dropout")
+        if self.model_dim % self.num_heads or self.model_dim % 2:
+            raise UserError(
+                f"spec.model_dim is {self.model_dim}; it must be even, and a multiple of the {self.num_heads} heads"
+            )
+
+    @property
+    def frame_width(self) -> int:
+        return self.model_dim
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Canonical name to shape and initializer, in the order of the layers."""
+        width, table = self.model_dim, self._stem_parameters()
+        table["embedding.kernel"] = Parameter((self.num_classes, width), "embedding")
+        for i in range(self.num_layers):
+            for attention in ("self_attention", "cross_attention"):
+                table |= _norm(f"decoder.{i}.{attention}_norm", width)
+                for part in ("query", "key", "value", "output"):
+                    table[f"decoder.{i}.{attention}.{part}.kernel"] = Parameter((width, width), "glorot_uniform")
+                    if part != "key":  # softmax is blind to a key's bias: its gradient is zero but for rounding
+                        table[f"decoder.{i}.{attention}.{part}.bias"] = Parameter((width,), "zeros")
+            table |= _norm(f"decoder.{i}.feed_forward_norm", width)
+            table |= _dense(f"decoder.{i}.feed_forward", [width, self.feed_forward_dim, width])
+        return table | _norm("decoder.norm", width) | self._head_parameters(width)
+
+
+def positions(length: int, width: int) -> Float[np.ndarray, "L D"]:
+    """Sinusoidal positions from 0 on, float64: column 2j is sin(position / 10000^(2j/D)), column 2j + 1 its cosine.
+
+    In one place, because the frameworks' float32 sines of large angles differ by more than the gates allow.
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+    angles = np.arange(length)[:, None] / 10_000 ** (np.arange(0, width, 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, width)
+
+
+def _norm(name: str, width: int) -> dict[str, Parameter]:
+    return {f"{name}.scale": Parameter((width,), "ones"), f"{name}.bias": Parameter((width,), "zeros")}
+
+
+CharacterSpec = MLPSpec | CNNSpec
+Spec = MLPSpec | CNNSpec | LSTMCTCSpec | TransformerSpec
+RUNGS: dict[str, type[Spec]] = {spec.rung: spec for spec in (MLPSpec, CNNSpec, LSTMCTCSpec, TransformerSpec)}
+
+
+def reads_lines(rung: str) -> bool:
+    """Whether a rung reads lines; the others read one character."""
+    return issubclass(RUNGS[rung], LineSpec)
 
 
 def parameter_count(spec: Spec) -> int:
     """Trained numbers in the whole model."""
     total = 0
     for parameter in spec.parameters().values():
-        size = 1
+        size = int(parameter.trained)
         for dim in parameter.shape:
             size *= dim
         total += size

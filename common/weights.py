@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from common.charset import Charset
 from common.errors import UserError
 from common.files import write_atomically
-from common.spec import Parameter, Spec, spec_from_dict, spec_to_dict
+from common.spec import Parameter, Spec, reads_lines, spec_from_dict, spec_to_dict
 
-# G golden images, H height, W width, K classes
+# G golden images, H height, W width, K classes, N label length, S scores per image (see Golden)
 
 FORMAT = "fourhands-weights-1"
 PREPROCESSING = "uint8 image, ink 255 on paper 0, divided by 255"
@@ -36,7 +36,12 @@ class Golden:
     """Images with the logits that the model gave for them when the file was written."""
 
     images_GHW: UInt8[np.ndarray, "G H W"]
-    logits_GK: Float[np.ndarray, "G K"]
+    logits: Float[np.ndarray, "G K"] | Float[np.ndarray, "G S K"]
+    """As `Recognizer.logits` gives them."""
+    widths_G: Int[np.ndarray, "G"] | None = None
+    """Of lines: the columns that are each line's own."""
+    labels_GN: Int[np.ndarray, "G N"] | None = None
+    """Of lines: the classes of the text, 0 past its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +60,20 @@ def initial_weights(spec: Spec, seed: int) -> Weights:
     """The weights every implementation starts from, float32, drawn from the seed and each parameter's name.
 
     Sources: He et al. 2015 (normal, variance 2 / fan_in); Glorot & Bengio 2010 (uniform, variance 2 over the sum of
-    fan_in and fan_out).
+    fan_in and fan_out); Saxe et al. 2014 (orthogonal rows); an embedding is normal with variance 1 / D.
     """
     return {name: _draw(name, parameter, seed) for name, parameter in spec.parameters().items()}
 
 
 def _draw(name: str, parameter: Parameter, seed: int) -> np.ndarray:
-    if parameter.initializer == "zeros":
-        return np.zeros(parameter.shape, np.float32)
+    if parameter.initializer in ("zeros", "ones"):
+        return np.full(parameter.shape, parameter.initializer == "ones", np.float32)
     rng = np.random.default_rng([seed, *name.encode()])
+    if parameter.initializer == "embedding":
+        return (rng.standard_normal(parameter.shape) / np.sqrt(parameter.shape[-1])).astype(np.float32)
+    if parameter.initializer == "orthogonal":
+        q, r = np.linalg.qr(rng.standard_normal(parameter.shape[::-1]))
+        return np.ascontiguousarray((q * np.sign(np.diag(r))).T, dtype=np.float32)
     receptive_field = int(np.prod(parameter.shape[:-2]))
     fan_in, fan_out = parameter.shape[-2] * receptive_field, parameter.shape[-1] * receptive_field
     if parameter.initializer == "he_normal":
@@ -112,8 +122,12 @@ def save_weights(path: Path, content: WeightsFile) -> None:
     """
     # safetensors 0.8 writes a transposed view's bytes in the wrong order, so every array is made contiguous
     tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in content.weights.items()}
-    tensors["golden.images"] = np.ascontiguousarray(content.golden.images_GHW)
-    tensors["golden.logits"] = np.ascontiguousarray(content.golden.logits_GK, np.float32)
+    golden = content.golden
+    tensors["golden.images"] = np.ascontiguousarray(golden.images_GHW)
+    tensors["golden.logits"] = np.ascontiguousarray(golden.logits, np.float32)
+    if golden.widths_G is not None and golden.labels_GN is not None:
+        tensors["golden.widths"] = np.ascontiguousarray(golden.widths_G, np.int32)
+        tensors["golden.labels"] = np.ascontiguousarray(golden.labels_GN, np.int32)
     metadata = {
         "format": FORMAT,
         "spec": json.dumps(spec_to_dict(content.spec)),
@@ -149,13 +163,18 @@ def load_weights(path: Path) -> WeightsFile:
         spec = spec_from_dict(json.loads(metadata["spec"]))
         charset = Charset(tuple(json.loads(metadata["charset"])))
         provenance = json.loads(metadata["provenance"])
-        golden = Golden(images_GHW=tensors.pop("golden.images"), logits_GK=tensors.pop("golden.logits"))
+        of_lines = (("widths_G", "golden.widths"), ("labels_GN", "golden.labels")) if reads_lines(spec.rung) else ()
+        golden = Golden(
+            images_GHW=tensors.pop("golden.images"),
+            logits=tensors.pop("golden.logits"),
+            **{name: tensors.pop(tensor) for name, tensor in of_lines},
+        )
     except (KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{path} lacks readable metadata ({error}); train again or restore the file") from None
-    if len(charset) != spec.num_classes:
+    if len(charset) + reads_lines(spec.rung) != spec.num_classes:
         raise UserError(
-            f"{path}: the charset has {len(charset)} characters where the spec has {spec.num_classes} classes; "
-            "the file was put together from two models"
+            f"{path}: the charset has {len(charset)} characters, which does not fit the {spec.num_classes} classes of "
+            "the spec; the file was put together from two models"
         )
     check_weights(tensors, spec, str(path))
     return WeightsFile(spec=spec, charset=charset, weights=tensors, golden=golden, provenance=provenance)

@@ -15,7 +15,7 @@ from conformance import golden
 from conformance.checks import Subject
 from conformance.manifest import lookup
 from conformance.report import Report
-from conformance.worker import Worker
+from conformance.worker import Worker, WorkerFailed
 
 REPORT = pytest.StashKey[Report]()
 
@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "gpu: needs a GPU",
         "faults: the suite itself is tested with planted faults",
         "dtypes: the dtypes a check is tried in, if not both",
+        "rungs: the rungs that a check is for, if not all",
         "gate: the row of the tolerance table that a check is held to",
     ):
         config.addinivalue_line("markers", mark)
@@ -53,9 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "subject" not in metafunc.fixturenames:
         return
-    mark = metafunc.definition.get_closest_marker("dtypes")
-    dtypes = mark.args if mark else ("float64", "float32")
-    cases = [(rung, name, dtype) for rung in RUNGS for name in implementations() for dtype in dtypes]
+    dtypes, rungs = (
+        mark.args if (mark := metafunc.definition.get_closest_marker(name)) else every
+        for name, every in (("dtypes", ("float64", "float32")), ("rungs", tuple(RUNGS)))
+    )
+    cases = [(rung, name, dtype) for rung in rungs for name in implementations() for dtype in dtypes]
     check = metafunc.definition.originalname
     metafunc.parametrize(
         "subject",
@@ -79,7 +82,7 @@ class Workers:
     def __init__(self, required: set[str], *, strict: bool) -> None:
         self._required = required
         self._strict = strict
-        self._workers: dict[str, Worker | UserError] = {}
+        self._workers: dict[str, Worker | UserError | WorkerFailed] = {}
 
     def __getitem__(self, implementation: str) -> Worker:
         """The implementation's worker; skips the test, or fails it if required, where its framework is missing."""
@@ -88,10 +91,12 @@ class Workers:
             try:
                 worker.request("load")
                 self._workers[implementation] = worker
-            except UserError as error:
+            except (UserError, WorkerFailed) as error:
                 worker.close()
                 self._workers[implementation] = error
         found = self._workers[implementation]
+        if isinstance(found, WorkerFailed):  # it is broken, which is no reason to skip
+            raise found
         if isinstance(found, UserError):
             self.missing(implementation, str(found))
         return found

@@ -51,17 +51,17 @@ def loss(spec: Spec, weights: Mapping[str, np.ndarray], batch: Batch) -> float:
 
 
 def losses_under_dropout(
-    spec: Spec, weights: Mapping[str, np.ndarray], image_HW1: np.ndarray, label: int, units: int
+    spec: Spec, weights: Mapping[str, np.ndarray], batch: Batch, units: int
 ) -> list[tuple[float, float]]:
     """(probability, loss) of each of the 2^units ways to drop units, the kept ones scaled by 1 / (1 - rate).
 
-    Source: Srivastava et al. 2014.
+    Of the batch's first image. Source: Srivastava et al. 2014.
     """
     ways = []
     for kept in itertools.product((0, 1), repeat=units):
         probability = (1 - spec.dropout) ** sum(kept) * spec.dropout ** (units - sum(kept))
-        scores = logits(spec, weights, image_HW1, [k / (1 - spec.dropout) for k in kept])
-        ways.append((probability, _cross_entropy(scores, label)))
+        scores = logits(spec, weights, batch.images_BHW1[0], [k / (1 - spec.dropout) for k in kept])
+        ways.append((probability, _cross_entropy(scores, int(batch.labels_B[0]))))
     return ways
 
 
@@ -93,8 +93,11 @@ def train(
     weights: Mapping[str, np.ndarray],
     batches: list[Batch],
     gradients_of: Callable[[Mapping[str, np.ndarray], Batch], dict[str, np.ndarray]],
+    statistics_of: Callable[[Mapping[str, np.ndarray], Batch], dict[str, np.ndarray]],
 ) -> dict[str, np.ndarray]:
     """The weights after one update per batch, from the optimizers' published formulas.
+
+    `statistics_of` gives the running statistics after a step, which have no gradient.
 
     Sources: Loshchilov & Hutter 2019, algorithm 2 (AdamW); Pascanu et al. 2013 (clipping);
     Smith & Topin 2019 (one cycle).
@@ -107,7 +110,8 @@ def train(
         norm = math.sqrt(sum(float(np.square(gradient).sum()) for gradient in g.values()))
         shrink = config.clip_norm / norm if config.clip_norm and norm > config.clip_norm else 1.0
         rate = _rate(config, step, len(batches))
-        for name in w:
+        w |= statistics_of(w, batch)
+        for name in g:
             gradient = shrink * g[name]
             if config.optimizer == "sgd":
                 first[name] = 0.9 * first[name] + gradient
@@ -116,14 +120,14 @@ def train(
             first[name] = 0.9 * first[name] + 0.1 * gradient
             second[name] = 0.999 * second[name] + 0.001 * gradient**2
             mean, square = first[name] / (1 - 0.9 ** (step + 1)), second[name] / (1 - 0.999 ** (step + 1))
-            decay = config.weight_decay if name.endswith(".kernel") else 0.0
+            decay = config.weight_decay if name.endswith("kernel") else 0.0
             w[name] = w[name] - rate * (mean / (np.sqrt(square) + 1e-8) + decay * w[name])
     return w
 
 
 def _rate(config: TrainConfig, step: int, steps: int) -> float:
     if config.schedule == "constant":
-        return config.learning_rate
+        return float(np.float32(config.learning_rate))
     top = max(1, round(0.3 * steps))
     if step < top:
         share = 0.04 + 0.96 * (1 - math.cos(math.pi * step / top)) / 2

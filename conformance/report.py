@@ -40,7 +40,7 @@ class Report:
                     "check": check,
                     "dtype": dtype,
                     "worst": worst,
-                    "tolerance": _limit(item, dtype, implementation),
+                    "tolerance": _limit(item, dtype, implementation, rung),
                     **entry,
                 }
             )
@@ -75,12 +75,12 @@ class Report:
         write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def _limit(item: pytest.Item, dtype: str, implementation: str) -> float | None:
+def _limit(item: pytest.Item, dtype: str, implementation: str, rung: str) -> float | None:
     mark = item.get_closest_marker("gate")
     if mark is None:
         return None
     check, *of_another_dtype = mark.args
-    return tolerance(check, *(of_another_dtype or [dtype]), implementation).limit
+    return tolerance(check, *(of_another_dtype or [dtype]), implementation, rung).limit
 
 
 def _outcome(report: pytest.TestReport) -> str:

@@ -79,6 +79,33 @@ def test_adamw_steps_agree(subject: Subject, record: Record) -> None:
     record(checks.adamw_steps_agree(subject))
 
 
+LINES = pytest.mark.rungs("lstm_ctc", "transformer")
+
+
+@LINES
+@pytest.mark.gate("gradients")
+def test_padding_changes_no_loss(subject: Subject, record: Record) -> None:
+    record(checks.padding_changes_no_loss(subject))
+
+
+@LINES
+@pytest.mark.dtypes("float64")
+def test_running_statistics_stay_when_not_training(subject: Subject, record: Record) -> None:
+    record(checks.running_statistics_stay_when_not_training(subject))
+
+
+@pytest.mark.rungs("lstm_ctc")
+@pytest.mark.gate("gradients")
+def test_ctc_corners_agree(subject: Subject, record: Record) -> None:
+    record(checks.ctc_corners_agree(subject))
+
+
+@pytest.mark.rungs("transformer")
+@pytest.mark.gate("logits")
+def test_decoding_agrees(subject: Subject, record: Record) -> None:
+    record(checks.decoding_agrees(subject))
+
+
 @pytest.mark.dtypes("float64")
 def test_everything_lies_where_asked(subject: Subject, record: Record) -> None:
     record(checks.everything_lies_where_asked(subject))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.data.dataset import Batch
-from common.spec import parameter_count
-from conformance import golden, oracle
+from common.spec import RUNGS, parameter_count
+from conformance import golden, line_oracle, oracle
 from conformance.faults import FAULTS
 from conformance.planting import Edit, Fault, plant
 from conformance.tolerances import TOLERANCES, Mismatch, Tolerance, hold
@@ -65,11 +66,29 @@ def test_the_oracles_slope_of_a_square_is_two_x() -> None:
     assert slope == pytest.approx(2 * (3 * 1 + 4 * 0.5), rel=1e-9)
 
 
-def test_the_full_sizes_are_those_of_the_ladder() -> None:
-    from common.spec import CNNSpec, MLPSpec
+@pytest.mark.parametrize("label", [[], [1], [1, 1], [1, 2], [2, 1, 2], [1, 1, 2], [1, 2, 1, 2], [1, 1, 1]])
+def test_the_oracles_ctc_is_the_sum_over_all_alignments(label: list[int]) -> None:
+    probabilities_TK = np.random.default_rng(0).dirichlet([1, 1, 1], size=4)
+    total = 0.0
+    for names in itertools.product(range(3), repeat=4):
+        spelt = [name for name, _ in itertools.groupby(names) if name]
+        if spelt == label:
+            total += float(np.prod([row[name] for row, name in zip(probabilities_TK, names, strict=True)]))
+    assert line_oracle.ctc_probability(probabilities_TK.tolist(), label) == pytest.approx(total, abs=1e-15)
 
-    assert parameter_count(MLPSpec(num_classes=83)) == 945_747
-    assert parameter_count(CNNSpec(num_classes=83)) == 1_654_035
+
+def test_the_oracles_decoder_gives_a_closed_form() -> None:
+    # weights of zero: every class is equally likely at every place
+    spec = golden.small("transformer")
+    weights = {name: np.zeros(row.shape) for name, row in spec.parameters().items()}
+    loss = line_oracle.loss(spec, weights, golden.golden_batch(spec))
+    assert loss == pytest.approx(np.log(spec.num_classes), abs=1e-12)
+
+
+def test_the_full_sizes_are_those_of_the_ladder() -> None:
+    # worked out by hand: 784·1024 + 1024 + 1024·128 + 128 + 128·83 + 83, and so on
+    counts = {"mlp": 945_747, "cnn": 1_654_035, "lstm_ctc": 521_971, "transformer": 787_699}
+    assert {rung: parameter_count(spec(num_classes=83)) for rung, spec in RUNGS.items()} == counts
 
 
 def test_one_bit_changes_a_batchs_digest() -> None:

@@ -34,8 +34,15 @@ def test_unseen_writers_are_read(subject: Subject, record: Record) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.rungs("mlp", "cnn")
 def test_mnist_is_read(subject: Subject, record: Record, mnist: None) -> None:
     record(checks.mnist_is_read(subject))
+
+
+@pytest.mark.slow
+@pytest.mark.rungs("lstm_ctc", "transformer")
+def test_long_lines_are_read(subject: Subject, record: Record) -> None:
+    record(checks.long_lines_are_read(subject))
 
 
 def test_same_seed_same_run(subject: Subject, record: Record) -> None:

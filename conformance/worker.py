@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from common.data.dataset import Batch, Split
+from common.data.dataset import Batch, Batches
+from common.data.lines import LineBatch, LineBatches
 from common.errors import UserError
 from common.recognizer import Device, DType, Recognizer, load_implementation
 from common.spec import Spec
@@ -57,7 +58,7 @@ class _HashingRun(Run):
 
     digests: list[str]
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[Batch | LineBatch]:
         for batch in super().batches(epoch):
             self.digests.append(digest(batch))
             yield batch
@@ -82,10 +83,10 @@ class _Notes:
         self.state, self.progress = {name: np.array(array) for name, array in state.items()}, progress
 
 
-def digest(batch: Batch) -> str:
+def digest(batch: Batch | LineBatch) -> str:
     """SHA-256 of a batch's bytes, types and shapes."""
     sha = hashlib.sha256()
-    for array in (batch.images_BHW1, batch.labels_B):
+    for array in batch.arrays:
         sha.update(f"{array.dtype}{array.shape}".encode())
         sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()
@@ -94,7 +95,7 @@ def digest(batch: Batch) -> str:
 def fit(
     model: Recognizer,
     config: TrainConfig,
-    train: Split,
+    batches: Batches | LineBatches,
     stop_after_epoch: int | None = None,
     resume: Fitted | None = None,
 ) -> Fitted:
@@ -102,7 +103,7 @@ def fit(
     notes = _Notes(stop_after_epoch)
     run = _HashingRun(
         config,
-        train,
+        batches,
         observers=[notes],
         checkpoint=resume.state if resume else None,
         progress=resume.progress if resume else None,
@@ -123,8 +124,8 @@ def fit(
 class Model:
     """A recognizer in a worker, with the border's methods."""
 
-    def __init__(self, worker: Worker, handle: int) -> None:
-        self._worker, self._handle = worker, handle
+    def __init__(self, worker: Worker, handle: int, spec: Spec) -> None:
+        self._worker, self._handle, self.spec = worker, handle, spec
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         self._worker.request("call", self._handle, "load_weights", dict(weights))
@@ -132,10 +133,15 @@ class Model:
     def export_weights(self) -> dict[str, np.ndarray]:
         return self._worker.request("call", self._handle, "export_weights")
 
-    def logits(self, images_BHW1: np.ndarray) -> np.ndarray:
-        return self._worker.request("call", self._handle, "logits", images_BHW1)
+    def logits(self, *inputs: np.ndarray) -> np.ndarray:
+        return self._worker.request("call", self._handle, "logits", *inputs)
 
-    def loss_and_gradients(self, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
+    def decode(
+        self, images_BHW1: np.ndarray, widths_B: np.ndarray, *, cached: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self._worker.request("decode", self._handle, images_BHW1, widths_B, cached)
+
+    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
         return self._worker.request("call", self._handle, "loss_and_gradients", batch)
 
     def placement(self) -> dict[str, Device]:
@@ -144,13 +150,13 @@ class Model:
     def fit(
         self,
         config: TrainConfig,
-        train: Split,
+        batches: Batches | LineBatches,
         *,
         stop_after_epoch: int | None = None,
         resume: Fitted | None = None,
     ) -> Fitted:
         """Train with the implementation's own `fit`; optionally break off in mid-epoch, or go on from such a run."""
-        return self._worker.request("fit", self._handle, config, train, stop_after_epoch, resume)
+        return self._worker.request("fit", self._handle, config, batches, stop_after_epoch, resume)
 
 
 class Worker:
@@ -192,7 +198,7 @@ class Worker:
 
     def build(self, spec: Spec, *, seed: int = 0, device: Device = "cpu", dtype: DType = "float32") -> Model:
         """A model over there; see `common.recognizer.Build`."""
-        return Model(self, self.request("build", spec, seed, device, dtype))
+        return Model(self, self.request("build", spec, seed, device, dtype), spec)
 
     def shadow(self, folder: Path | None) -> None:
         """Import the implementation anew, from `folder` instead of where it is installed; None undoes it."""
@@ -247,6 +253,11 @@ class _Server:
 
     def call(self, handle: int, method: str, *arguments: Any) -> Any:
         return getattr(self._models[handle], method)(*arguments)
+
+    def decode(
+        self, handle: int, images_BHW1: np.ndarray, widths_B: np.ndarray, cached: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self._models[handle].decode(images_BHW1, widths_B, cached=cached)
 
     def fit(self, handle: int, *arguments: Any) -> Fitted:
         return fit(self._models[handle], *arguments)

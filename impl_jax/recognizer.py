@@ -1,6 +1,6 @@
 """The border: NumPy on both sides, pure jitted functions inside."""
 
-# B batch, H height, W width, K classes
+# B batch, H height, W width, L label length, T frames, K classes, S scores per image
 
 from __future__ import annotations
 
@@ -15,39 +15,62 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
 from common.data.dataset import Batch
+from common.data.lines import LineBatch
 from common.recognizer import Device, DType
 from common.spec import Spec
 from common.training.run import Run
 from common.weights import initial_weights
-from impl_jax import cnn, mlp, train
+from impl_jax import cnn, lstm_ctc, mlp, train, transformer
 from impl_jax.device import COMPILER_OPTIONS, device_of, find_device
 
-RUNGS = {"mlp": (mlp.MLP, mlp.loss_fn), "cnn": (cnn.CNN, cnn.loss_fn)}
+RUNGS = {
+    "mlp": (mlp.MLP, mlp.loss_fn),
+    "cnn": (cnn.CNN, cnn.loss_fn),
+    "lstm_ctc": (lstm_ctc.LSTMCTC, lstm_ctc.loss_fn),
+    "transformer": (transformer.Transformer, transformer.loss_fn),
+}
+INPUTS = {"mlp": 1, "cnn": 1, "lstm_ctc": 2, "transformer": 3}
+"""How many of images, widths and labels a module is called with."""
 
 
 @partial(jax.jit, static_argnames="graphdef", compiler_options=COMPILER_OPTIONS)
 def forward(
-    params: PyTree, images_BHW1: Float[Array, "B H W 1"], *, graphdef: nnx.GraphDef[Any]
-) -> Float[Array, "B K"]:
-    """Logits, dropout off."""
-    return nnx.merge(graphdef, params)(images_BHW1)
+    params: PyTree, statistics: PyTree, *inputs: Array, graphdef: nnx.GraphDef[Any]
+) -> Float[Array, "B K"] | Float[Array, "B S K"]:
+    """Logits, dropout off, batch norm by its running statistics."""
+    return nnx.merge(graphdef, params, statistics)(*inputs)
 
 
 @partial(jax.jit, static_argnames=("graphdef", "loss_fn"), compiler_options=COMPILER_OPTIONS)
 def loss_and_gradients(
     params: PyTree,
-    images_BHW1: Float[Array, "B H W 1"],
-    labels_B: Int[Array, "B"],
-    *,
+    statistics: PyTree,
+    *batch: Array,
     graphdef: nnx.GraphDef[Any],
     loss_fn: Callable[..., Float[Array, ""]],
 ) -> tuple[Float[Array, ""], PyTree]:
-    """Mean cross-entropy in nats and its gradient, dropout off."""
-    return jax.value_and_grad(lambda params: loss_fn(nnx.merge(graphdef, params), images_BHW1, labels_B))(params)
+    """The loss and its gradient, dropout off; the running statistics stay as they are."""
+    return jax.value_and_grad(lambda params: loss_fn(nnx.merge(graphdef, params, statistics, copy=True), *batch))(
+        params
+    )
+
+
+@partial(jax.jit, static_argnames=("graphdef", "cached"), compiler_options=COMPILER_OPTIONS)
+def decode(
+    params: PyTree,
+    statistics: PyTree,
+    images_BHW1: Float[Array, "B H W 1"],
+    widths_B: Int[Array, "B"],
+    *,
+    graphdef: nnx.GraphDef[Any],
+    cached: bool,
+) -> tuple[Int[Array, "B T"], Float[Array, "B T"]]:
+    """See `transformer.Transformer.decode`."""
+    return nnx.merge(graphdef, params, statistics).decode(images_BHW1, widths_B, cached=cached)
 
 
 class JaxRecognizer:
-    """A module's static half (graphdef) and its arrays (params)."""
+    """A module's static half (graphdef) and its arrays: params, which are trained, and running statistics."""
 
     packages: ClassVar[tuple[str, ...]] = ("jax", "flax", "optax")
 
@@ -59,7 +82,7 @@ class JaxRecognizer:
         with self.x64():
             # shapes only: the weights are not Flax's to draw
             model = nnx.eval_shape(lambda: module(spec, dtype=self.dtype, rngs=nnx.Rngs(0)))
-        self.graphdef, self.params = nnx.split(model)
+        self.graphdef, self.params, self.statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
         self.load_weights(initial_weights(spec, seed))
 
     def x64(self) -> AbstractContextManager[None]:
@@ -68,21 +91,38 @@ class JaxRecognizer:
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         with self.x64():
-            self.params = nnx.from_flat_state(
-                (path, param.replace(jax.device_put(weights[canonical_name(path)].astype(self.dtype), self.device)))
-                for path, param in nnx.to_flat_state(self.params)
+            self.params, self.statistics = (
+                nnx.from_flat_state(
+                    (path, param.replace(jax.device_put(weights[canonical_name(path)].astype(self.dtype), self.device)))
+                    for path, param in nnx.to_flat_state(state)
+                )
+                for state in (self.params, self.statistics)
             )
 
     def export_weights(self) -> dict[str, np.ndarray]:
-        return self._by_name(self.params)
+        return self._by_name(self.params, self.statistics)
 
-    def logits(self, images_BHW1: Float[np.ndarray, "B H W 1"]) -> Float[np.ndarray, "B K"]:
-        return np.array(self._forward(images_BHW1))
+    def logits(
+        self,
+        images_BHW1: Float[np.ndarray, "B H W 1"],
+        widths_B: Int[np.ndarray, "B"] | None = None,
+        labels_BL: Int[np.ndarray, "B L"] | None = None,
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
+        return np.array(self._forward(images_BHW1, widths_B, labels_BL))
 
-    def loss_and_gradients(self, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
+    def decode(
+        self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
+    ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
+        with self.x64():
+            ids_BT, scores_BT = decode(
+                self.params, self.statistics, images_BHW1, widths_B, graphdef=self.graphdef, cached=cached
+            )
+        return np.array(ids_BT), np.array(scores_BT)
+
+    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
         with self.x64():
             loss, gradients = loss_and_gradients(
-                self.params, batch.images_BHW1, batch.labels_B, graphdef=self.graphdef, loss_fn=self.loss_fn
+                self.params, self.statistics, *batch.arrays, graphdef=self.graphdef, loss_fn=self.loss_fn
             )
         return float(loss), self._by_name(gradients)
 
@@ -90,23 +130,32 @@ class JaxRecognizer:
         train.fit(self, run)
 
     def placement(self) -> dict[str, Device]:
-        image = np.zeros((1, self.spec.height, self.spec.width, 1), self.dtype)
-        params = {canonical_name(path): param[...] for path, param in nnx.to_flat_state(self.params)}
-        return {name: device_of(array) for name, array in (params | {"logits": self._forward(image)}).items()}
+        width = getattr(self.spec, "width", 8)
+        image = np.zeros((1, self.spec.height, width, 1), self.dtype)
+        logits = self._forward(image, np.array([width], np.int32), np.ones((1, 1), np.int32))
+        arrays = {canonical_name(path): array[...] for path, array in self._flat(self.params, self.statistics)}
+        return {name: device_of(array) for name, array in (arrays | {"logits": logits}).items()}
 
-    def _forward(self, images_BHW1: np.ndarray) -> Float[Array, "B K"]:
+    def _forward(self, *inputs: np.ndarray | None) -> Float[Array, "B K"] | Float[Array, "B S K"]:
         with self.x64():
-            return forward(self.params, images_BHW1, graphdef=self.graphdef)
+            return forward(self.params, self.statistics, *inputs[: INPUTS[self.spec.rung]], graphdef=self.graphdef)
 
-    def _by_name(self, state: PyTree) -> dict[str, np.ndarray]:
+    def _flat(self, *states: PyTree) -> list[tuple[tuple[Any, ...], Any]]:
+        return [item for state in states for item in nnx.to_flat_state(state)]
+
+    def _by_name(self, *states: PyTree) -> dict[str, np.ndarray]:
         """Copies on the CPU under canonical names, in the order of the layers."""
-        arrays = {canonical_name(path): np.array(param[...]) for path, param in nnx.to_flat_state(state)}
-        return {name: arrays[name] for name in self.spec.parameters()}
+        arrays = {canonical_name(path): np.array(array[...]) for path, array in self._flat(*states)}
+        return {name: arrays[name] for name in self.spec.parameters() if name in arrays}
 
 
 def canonical_name(path: tuple[Any, ...]) -> str:
-    """The canonical name of a parameter: its path in the module, dotted."""
-    return ".".join(map(str, path))
+    """The canonical name of a parameter: its path in the module, dotted, but for two names of the transformer's."""
+    return (
+        ".".join(map(str, path))
+        .replace("embedding.embedding", "embedding.kernel")
+        .replace("decoder_norm", "decoder.norm")
+    )
 
 
 def build(spec: Spec, *, seed: int = 0, device: Device = "cpu", dtype: DType = "float32") -> JaxRecognizer:

@@ -1,6 +1,6 @@
 """The training step and the loop around it, the same for every rung."""
 
-# B batch, H height, W width, S training steps
+# S training steps
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class TrainState(NamedTuple):
     """Everything that a step changes."""
 
     params: PyTree
+    statistics: PyTree
     opt_state: optax.OptState
     step: Int[Array, ""]
 
 
 def train_step(
     state: TrainState,
-    images_BHW1: Float[Array, "B H W 1"],
-    labels_B: Int[Array, "B"],
+    batch: tuple[Array, ...],
     key: Key[Array, ""],
     *,
     graphdef: nnx.GraphDef[Any],
@@ -43,14 +43,17 @@ def train_step(
 ) -> tuple[TrainState, Float[Array, ""]]:
     """The next state, and the loss before the update. A pure function of its arguments."""
 
-    def loss_of(params: PyTree) -> Float[Array, ""]:
+    def loss_of(params: PyTree) -> tuple[Float[Array, ""], PyTree]:
         # drawn from (seed, step) alone, so that a resumed run drops the same units
         rngs = nnx.Rngs(dropout=jax.random.fold_in(key, state.step))
-        return loss_fn(nnx.merge(graphdef, params), images_BHW1, labels_B, rngs)
+        model = nnx.merge(graphdef, params, state.statistics, copy=True)
+        loss = loss_fn(model, *batch, rngs)
+        return loss, nnx.state(model, nnx.BatchStat)  # which the loss has moved
 
-    loss, gradients = jax.value_and_grad(loss_of)(state.params)
+    (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(params, statistics, opt_state, state.step + 1), loss
 
 
 def make_optimizer(config: TrainConfig, learning_rates_S: Float[np.ndarray, "S"]) -> optax.GradientTransformation:
@@ -78,7 +81,7 @@ def fit(recognizer: JaxRecognizer, run: Run) -> None:
     with recognizer.x64():
         optimizer = make_optimizer(run.config, run.learning_rates_S)
         params = recognizer.params
-        state = TrainState(params, optimizer.init(params), jnp.int32(0))
+        state = TrainState(params, recognizer.statistics, optimizer.init(params), jnp.int32(0))
         if run.checkpoint:
             state = from_flat(state, run.checkpoint)
         key = jax.random.key(run.config.seed % 2**32)  # without x64 a key takes 32 bits
@@ -93,8 +96,8 @@ def fit(recognizer: JaxRecognizer, run: Run) -> None:
     for epoch in run.epochs():
         for batch in run.batches(epoch):
             with recognizer.x64():
-                state, loss = step(state, batch.images_BHW1, batch.labels_B, key)
-            recognizer.params = state.params
+                state, loss = step(state, batch.arrays, key)
+            recognizer.params, recognizer.statistics = state.params, state.statistics
             run.step_done(float(loss))
         run.epoch_done(recognizer, to_flat(state))
 

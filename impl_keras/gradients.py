@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from jaxtyping import Float, Int
 
-from impl_keras.device import Array
+from common.data.lines import LineBatch
+from impl_keras.device import Array, to_numpy
+
+if TYPE_CHECKING:
+    from impl_keras.recognizer import KerasRecognizer
 
 
 def loss_and_gradients(
@@ -49,3 +54,39 @@ def _torch(model: keras.Model, loss: keras.losses.Loss, images: Array, labels: A
     value = loss(labels, model(images, training=False))
     gradients = torch.autograd.grad(value, [variable.value for variable in model.trainable_variables])
     return value.detach(), list(gradients)
+
+
+def line_gradients(recognizer: KerasRecognizer, batch: LineBatch) -> tuple[float, dict[str, np.ndarray]]:
+    """The loss of a step of `Model.fit` on lines, and its gradient per trained parameter, by a twin without dropout.
+
+    The step moves the twin's running statistics, not the model's.
+    """
+    from impl_keras.recognizer import MODULES, variables_of
+
+    spec = replace(recognizer.spec, dropout=0.0)
+    twin = MODULES[spec.rung].build_model(spec, recognizer.dtype)
+    variables = variables_of(spec, twin)
+    for name, variable in variables.items():
+        variable.assign(recognizer.variables[name])
+    gradients = Gradients()
+    twin.compile(optimizer=gradients, run_eagerly=True)
+    inputs = batch.inputs[: len(twin.inputs)]
+    loss = twin.train_on_batch(inputs, batch.labels_BL, return_dict=True)["step_loss"]
+    of_path = {variable.path: gradient for variable, gradient in zip(twin.trainable_variables, gradients.kept, strict=True)}
+    return float(loss), {name: to_numpy(of_path[v.path]) for name, v in variables.items() if v.trainable}
+
+
+class Gradients(keras.optimizers.Optimizer):
+    """Keeps the gradients and leaves the parameters as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(learning_rate=0.0)
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """As Keras asks."""
+        super().build(variables)
+        self.kept = [self.add_variable_from_reference(variable, "gradient") for variable in variables]
+
+    def update_step(self, gradient: Array, variable: keras.Variable, learning_rate: Array) -> None:
+        """As Keras asks."""
+        self.kept[self._get_variable_index(variable)].assign(gradient)

@@ -1,27 +1,29 @@
 """The border: NumPy on both sides, whichever backend Keras runs on."""
 
-# B batch, H height, W width, K classes
+# B batch, H height, W width, K classes, L label length, S scores per image, T frames
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import ClassVar
+from functools import cached_property
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from common.data.dataset import Batch
+from common.data.lines import LineBatch
 from common.recognizer import Device, DType
-from common.spec import Spec
+from common.spec import LineSpec, LSTMCTCSpec, Spec
 from common.training.run import Run
 from common.weights import initial_weights
-from impl_keras import cnn, mlp, train
+from impl_keras import cnn, lstm_ctc, mlp, train, transformer
 from impl_keras.device import arrays_on, check, device_of, to_numpy
-from impl_keras.gradients import loss_and_gradients
+from impl_keras.gradients import line_gradients, loss_and_gradients
 
-MODULES = {"mlp": mlp, "cnn": cnn}
+MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer}
 
 
 class KerasRecognizer:
@@ -36,16 +38,13 @@ class KerasRecognizer:
         self.dtype = dtype
         with arrays_on(device, dtype):
             self.model = MODULES[spec.rung].build_model(spec, dtype)
-            self.loss = MODULES[spec.rung].build_loss(dtype)
+            # a model of lines has its loss in it
+            self.loss = None if isinstance(spec, LineSpec) else MODULES[spec.rung].build_loss(dtype)
         # JAX is nothing without XLA; TensorFlow on a CPU is four times slower with it
         self.model.jit_compile = keras.backend.backend() == "jax" or (
             keras.backend.backend() == "tensorflow" and device == "gpu"
         )
-        self.variables = {
-            f"{layer.name.replace('_', '.')}.{variable.name}": variable
-            for layer in self.model.layers
-            for variable in layer.trainable_variables
-        }
+        self.variables = variables_of(spec, self.model)
         self.load_weights(initial_weights(spec, seed))
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -56,14 +55,29 @@ class KerasRecognizer:
     def export_weights(self) -> dict[str, np.ndarray]:
         return {name: to_numpy(variable) for name, variable in self.variables.items()}
 
-    def logits(self, images_BHW1: Float[np.ndarray, "B H W 1"]) -> Float[np.ndarray, "B K"]:
-        with arrays_on(self.device, self.dtype), warnings.catch_warnings():
-            # Keras gives PyTorch's tensors to np.array, which misses NumPy 2's copy keyword in them
-            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-            logits_BK: np.ndarray = self.model.predict_on_batch(images_BHW1)
-        return logits_BK
+    def logits(
+        self,
+        images_BHW1: Float[np.ndarray, "B H W 1"],
+        widths_B: Int[np.ndarray, "B"] | None = None,
+        labels_BL: Int[np.ndarray, "B L"] | None = None,
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
+        if not isinstance(self.spec, LineSpec):
+            return self._predict(self.model, images_BHW1)
+        inputs = (images_BHW1, widths_B, labels_BL)
+        logits_BSK = self._predict(self.model, inputs[: len(self.model.inputs)])
+        own_B = self.spec.frames(widths_B) if isinstance(self.spec, LSTMCTCSpec) else (labels_BL > 0).sum(axis=1) + 1
+        logits_BSK[np.arange(logits_BSK.shape[1]) >= own_B[:, None]] = 0
+        return logits_BSK
 
-    def loss_and_gradients(self, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
+    def decode(
+        self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
+    ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
+        return self._predict(self.greedy[cached], (images_BHW1, widths_B))
+
+    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
+        if isinstance(batch, LineBatch):
+            with arrays_on(self.device, self.dtype):
+                return line_gradients(self, batch)
         with arrays_on(self.device, self.dtype):
             loss, gradients = loss_and_gradients(self.model, self.loss, batch.images_BHW1, batch.labels_B)
         return float(loss), dict(zip(self.variables, map(to_numpy, gradients), strict=True))
@@ -73,11 +87,37 @@ class KerasRecognizer:
             train.fit(self, run)
 
     def placement(self) -> dict[str, Device]:
-        image = np.zeros((1, self.spec.height, self.spec.width, 1), self.dtype)
+        lines = isinstance(self.spec, LineSpec)
+        image = np.zeros((1, self.spec.height, 8 if lines else self.spec.width, 1), self.dtype)
+        inputs = (image, np.array([8], np.int32), np.array([[1]], np.int32))[: len(self.model.inputs)]
         with arrays_on(self.device, self.dtype):
             arrays = {name: variable.value for name, variable in self.variables.items()}
-            arrays["logits"] = self.model(image, training=False)
+            arrays["logits"] = self.model(inputs if lines else image, training=False)
         return {name: device_of(array) for name, array in arrays.items()}
+
+    @cached_property
+    def greedy(self) -> dict[bool, keras.Model]:
+        """Decoding with a cache, and without."""
+        with arrays_on(self.device, self.dtype):
+            return {cached: transformer.Greedy(self.model, cached=cached) for cached in (True, False)}
+
+    def _predict(self, model: keras.Model, inputs: np.ndarray | tuple[np.ndarray, ...]) -> Any:
+        with arrays_on(self.device, self.dtype), warnings.catch_warnings():
+            # Keras gives PyTorch's tensors to np.array, which misses NumPy 2's copy keyword in them
+            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+            return model.predict_on_batch(inputs)
+
+
+def variables_of(spec: Spec, model: keras.Model) -> dict[str, keras.Variable]:
+    """Canonical name to variable, running statistics among them."""
+    if isinstance(spec, LineSpec):
+        named = {MODULES[spec.rung].canonical_name(variable.path): variable for variable in model.weights}
+        return {name: named[name] for name in spec.parameters()}
+    return {
+        f"{layer.name.replace('_', '.')}.{variable.name}": variable
+        for layer in model.layers
+        for variable in layer.trainable_variables
+    }
 
 
 def build(spec: Spec, *, seed: int = 0, device: Device = "cpu", dtype: DType = "float32") -> KerasRecognizer:

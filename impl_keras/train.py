@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from jaxtyping import Float, Int
 
+from common.spec import LineSpec
 from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
 from common.training.run import Run
 from impl_keras.device import Array, to_numpy
@@ -32,9 +33,10 @@ def fit(recognizer: KerasRecognizer, run: Run) -> None:
     if not run.epochs():  # a finished run; `fit` would ask for a batch
         return
 
-    model.compile(optimizer=optimizer, loss=loss, metrics=[StepLoss(loss)], jit_compile=model.jit_compile)
+    metrics = [StepLoss(loss)] if loss else None  # a model of lines has both in it
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=model.jit_compile)
     model.fit(
-        batches(run),
+        line_batches(model, run) if isinstance(recognizer.spec, LineSpec) else batches(run),
         shuffle=False,  # the batches come in the run's own order
         steps_per_epoch=run.steps_per_epoch,
         initial_epoch=run.first_epoch,
@@ -51,12 +53,34 @@ def batches(run: Run) -> Iterator[tuple[Float[np.ndarray, "B H W 1"], Int[np.nda
             yield batch.images_BHW1, batch.labels_B
 
 
+def line_batches(model: keras.Model, run: Run) -> Any:
+    """What goes into the model and the labels, of all epochs left, in order.
+
+    From a generator Keras learns which axes vary by its first two batches, and stops where a third differs; so on
+    TensorFlow, which compiles for given axes, they are named here.
+    """
+
+    def generator() -> Iterator[tuple[tuple[np.ndarray, ...], Int[np.ndarray, "B L"]]]:
+        for epoch in run.epochs():
+            for batch in run.batches(epoch):
+                yield batch.inputs[: len(model.inputs)], batch.labels_BL
+
+    if keras.backend.backend() != "tensorflow":
+        return generator()
+    import tensorflow as tf
+
+    labels = tf.TensorSpec((None, None), tf.int32)
+    images = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+    inputs = (images, tf.TensorSpec((None,), tf.int32), labels)[: len(model.inputs)]
+    return tf.data.Dataset.from_generator(generator, output_signature=(inputs, labels)).prefetch(1)
+
+
 def seed_dropout(model: keras.Model, seed: int, step: int) -> None:
     """Set each dropout layer's generator to the stream drawn from the run's seed and its own, at `step`.
 
     A generator counts up by one per step, so its state is known at any step and need not be kept.
     """
-    for layer in model.layers:
+    for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Dropout) and layer.rate:
             stream = np.random.SeedSequence([seed, layer.seed]).generate_state(1)[0] >> 1  # below int32's limit
             layer.seed_generator.state.assign([stream, step])
@@ -80,7 +104,7 @@ def optimizer_for(run: Run) -> keras.optimizers.Optimizer:
         epsilon=ADAM_EPSILON,
         **options,
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "scale", "gamma", "beta"])
     return optimizer
 
 

@@ -1,6 +1,6 @@
 """The border: NumPy on both sides, even when the arrays inside are CuPy's."""
 
-# B batch, H height, W width, K classes
+# B batch, H height, W width, K classes, L label length, S scores per image, T frames
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from common.data.dataset import Batch
+from common.data.lines import LineBatch
 from common.recognizer import Device, DType
-from common.spec import Spec
+from common.spec import LineSpec, Spec
 from common.training.run import Run
 from common.weights import initial_weights
-from impl_numpy import cnn, mlp, train
+from impl_numpy import cnn, lstm_ctc, mlp, train, transformer
 from impl_numpy.device import Array, array_module, device_of, to_numpy
 
-MODULES = {"mlp": mlp, "cnn": cnn}
+MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer}
 
 
 class NumpyRecognizer:
@@ -40,30 +41,57 @@ class NumpyRecognizer:
     def export_weights(self) -> dict[str, np.ndarray]:
         return {name: to_numpy(array) for name, array in self.weights.items()}
 
-    def logits(self, images_BHW1: Float[np.ndarray, "B H W 1"]) -> Float[np.ndarray, "B K"]:
-        return to_numpy(self._forward(images_BHW1))
+    def logits(
+        self,
+        images_BHW1: Float[np.ndarray, "B H W 1"],
+        widths_B: Int[np.ndarray, "B"] | None = None,
+        labels_BL: Int[np.ndarray, "B L"] | None = None,
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
+        if widths_B is None:
+            return to_numpy(self._forward(images_BHW1))
+        return to_numpy(self.module.logits(self.spec, self.weights, *self._on_device(images_BHW1, widths_B, labels_BL)))
 
-    def loss_and_gradients(self, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
-        loss, gradients = self.step_gradients(batch, rng=None)
-        return float(loss), {name: to_numpy(gradients[name]) for name in self.weights}
+    def decode(
+        self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
+    ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
+        """Of a transformer; see `common.recognizer.Decoder`."""
+        arrays = self._on_device(images_BHW1, widths_B)
+        classes_BT, log_probs_BT = transformer.decode(self.spec, self.weights, *arrays, cached=cached)
+        return to_numpy(classes_BT), to_numpy(log_probs_BT)
+
+    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
+        loss, gradients, _ = self.step_gradients(batch, rng=None)
+        return float(loss), {name: to_numpy(gradients[name]) for name in self.weights if name in gradients}
 
     def fit(self, run: Run) -> None:
         train.fit(self, run)
 
     def placement(self) -> dict[str, Device]:
-        image = np.zeros((1, self.spec.height, self.spec.width, 1), self.dtype)
-        arrays = {**self.weights, "logits": self._forward(image)}
-        return {name: device_of(array) for name, array in arrays.items()}
+        if isinstance(self.spec, LineSpec):
+            image = np.zeros((1, self.spec.height, 8, 1), self.dtype)
+            line = self._on_device(image, np.array([8]), np.array([[1]]))
+            logits = self.module.logits(self.spec, self.weights, *line)
+        else:
+            logits = self._forward(np.zeros((1, self.spec.height, self.spec.width, 1), self.dtype))
+        return {name: device_of(array) for name, array in {**self.weights, "logits": logits}.items()}
 
-    def step_gradients(self, batch: Batch, rng: np.random.Generator | None) -> tuple[Array, dict[str, Array]]:
-        """Loss and gradients on the device; dropout only with a generator."""
+    def step_gradients(
+        self, batch: Batch | LineBatch, rng: np.random.Generator | None
+    ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        """Loss, gradients and the batch's statistics on the device; dropout only with a generator."""
+        if isinstance(batch, LineBatch):
+            return self.module.loss_and_gradients(self.spec, self.weights, *self._on_device(*batch.arrays), rng)
         images_BHW1 = self.xp.asarray(batch.images_BHW1, dtype=self.dtype)
         labels_B = self.xp.asarray(batch.labels_B)
-        return self.module.loss_and_gradients(self.spec, self.weights, images_BHW1, labels_B, rng)
+        return *self.module.loss_and_gradients(self.spec, self.weights, images_BHW1, labels_B, rng), {}
 
     def _forward(self, images_BHW1: np.ndarray) -> Array:
         logits_BK, _ = self.module.forward(self.spec, self.weights, self.xp.asarray(images_BHW1, dtype=self.dtype))
         return logits_BK
+
+    def _on_device(self, images_BHW1: np.ndarray, *integers: np.ndarray | None) -> list[Array | None]:
+        images = self.xp.asarray(images_BHW1, self.dtype)
+        return [images, *(None if array is None else self.xp.asarray(array) for array in integers)]
 
 
 def build(spec: Spec, *, seed: int = 0, device: Device = "cpu", dtype: DType = "float32") -> NumpyRecognizer:

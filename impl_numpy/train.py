@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.spec import BATCH_NORM_MOMENTUM
 from common.training.run import Run
 from impl_numpy.device import to_numpy
 from impl_numpy.optim import clip_by_global_norm, optimizer_for
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 def fit(recognizer: NumpyRecognizer, run: Run) -> None:
     """Train in place."""
     config, xp, weights = run.config, recognizer.xp, recognizer.weights
-    optimizer = optimizer_for(config, weights)
+    trained = {name: weights[name] for name, row in recognizer.spec.parameters().items() if row.trained}
+    optimizer = optimizer_for(config, trained)
     if run.checkpoint:
         for name, array in {**weights, **optimizer.slots}.items():
             array[...] = xp.asarray(run.checkpoint[name])
@@ -26,10 +28,12 @@ def fit(recognizer: NumpyRecognizer, run: Run) -> None:
         for batch in run.batches(epoch):
             rate = float(run.learning_rates_S[run.step])
             rng = np.random.default_rng([config.seed, run.step])
-            loss, gradients = recognizer.step_gradients(batch, rng)
+            loss, gradients, statistics = recognizer.step_gradients(batch, rng)
             if config.clip_norm:
                 clip_by_global_norm(gradients, config.clip_norm)
-            optimizer.update(weights, gradients, rate, run.step)
+            optimizer.update(trained, gradients, rate, run.step)
+            for name, statistic in statistics.items():
+                weights[name] += BATCH_NORM_MOMENTUM * (statistic - weights[name])
             run.step_done(float(loss))
         state = {name: to_numpy(array) for name, array in {**weights, **optimizer.slots}.items()}
         run.epoch_done(recognizer, state)

@@ -1,6 +1,6 @@
 """The border: NumPy on both sides, tensors inside."""
 
-# B batch, H height, W width, K classes
+# B batch, H height, W width, L label length, T frames, K classes, S scores per image
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from common.data.dataset import Batch
+from common.data.lines import LineBatch
 from common.recognizer import Device, DType
-from common.spec import Spec
+from common.spec import Spec, reads_lines
 from common.training.run import Run
 from common.weights import initial_weights
-from impl_pytorch import cnn, mlp, train
+from impl_pytorch import cnn, lstm_ctc, mlp, train, transformer
 from impl_pytorch.device import device_of, to_numpy, to_tensor, torch_device
 
-MODULES = {"mlp": mlp, "cnn": cnn}
-MODELS = {"mlp": mlp.MLP, "cnn": cnn.CNN}
+MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer}
+MODELS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "lstm_ctc": lstm_ctc.LSTMCTC, "transformer": transformer.Transformer}
 
 
 class PyTorchRecognizer:
@@ -39,6 +40,8 @@ class PyTorchRecognizer:
         ):  # shapes only: PyTorch's own initial weights would be drawn from its global generator
             self.model = MODELS[spec.rung](spec).to(self.dtype)
         self.model.to_empty(device=self.device)
+        for tensor in self.model.state_dict().values():
+            tensor.zero_()  # what has no canonical name stays so
         self.load_weights(initial_weights(spec, seed))
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -48,33 +51,52 @@ class PyTorchRecognizer:
     def export_weights(self) -> dict[str, np.ndarray]:
         return {name: to_numpy(tensor) for name, tensor in self._canonical_weights().items()}
 
-    def logits(self, images_BHW1: Float[np.ndarray, "B H W 1"]) -> Float[np.ndarray, "B K"]:
-        return to_numpy(self._forward(images_BHW1))
+    def logits(
+        self,
+        images_BHW1: Float[np.ndarray, "B H W 1"],
+        widths_B: Int[np.ndarray, "B"] | None = None,
+        labels_BL: Int[np.ndarray, "B L"] | None = None,
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
+        return to_numpy(self._forward(images_BHW1, widths_B, labels_BL))
 
-    def loss_and_gradients(self, batch: Batch) -> tuple[float, dict[str, np.ndarray]]:
+    def decode(
+        self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
+    ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
+        tensors = self._on_device(images_BHW1, widths_B)
+        classes_BT, log_probs_BT = transformer.decode(self.model.eval(), *tensors, cached=cached)
+        return to_numpy(classes_BT.int()), to_numpy(log_probs_BT)
+
+    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
         self.model.eval()
         loss = self.module.loss(self.model, *self.tensors(batch))
-        gradients = torch.autograd.grad(loss, list(self.model.parameters()))
-        named = self.module.canonical(dict(zip(self.model.state_dict(), gradients, strict=True)))
+        trained = {name: tensor for name, tensor in self.model.named_parameters() if tensor.requires_grad}
+        gradients = torch.autograd.grad(loss, list(trained.values()))
+        named = self.module.canonical(dict(zip(trained, gradients, strict=True)))
         return loss.item(), {name: to_numpy(gradient) for name, gradient in named.items()}
 
     def fit(self, run: Run) -> None:
         train.fit(self, run)
 
     def placement(self) -> dict[str, Device]:
-        image = np.zeros((1, self.spec.height, self.spec.width, 1))
-        tensors = {**self._canonical_weights(), "logits": self._forward(image)}
-        return {name: device_of(tensor) for name, tensor in tensors.items()}
+        width = 8 if reads_lines(self.spec.rung) else self.spec.width
+        image = np.zeros((1, self.spec.height, width, 1))
+        logits = self._forward(image, np.array([width]), np.array([[1]]))
+        return {name: device_of(tensor) for name, tensor in {**self._canonical_weights(), "logits": logits}.items()}
 
-    def tensors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Images (B, H, W, 1) and labels (B,) on the device."""
-        images_BHW1 = to_tensor(batch.images_BHW1, self.dtype, self.device)
-        return images_BHW1, to_tensor(batch.labels_B, torch.int64, self.device)
+    def tensors(self, batch: Batch | LineBatch) -> list[Tensor]:
+        """What a rung's loss takes, on the device."""
+        return self._on_device(*batch.arrays)
+
+    def _on_device(self, images_BHW1: np.ndarray, *integers: np.ndarray) -> list[Tensor]:
+        """Images in the model's dtype; classes, widths and lengths in int64, which PyTorch indexes with."""
+        tensors = [to_tensor(array, torch.int64, self.device) for array in integers]
+        return [to_tensor(images_BHW1, self.dtype, self.device), *tensors]
 
     @torch.inference_mode()
-    def _forward(self, images_BHW1: np.ndarray) -> Tensor:
-        logits_BK: Tensor = self.model.eval()(to_tensor(images_BHW1, self.dtype, self.device))
-        return logits_BK
+    def _forward(self, images_BHW1: np.ndarray, *of_lines: np.ndarray | None) -> Tensor:
+        inputs = self._on_device(images_BHW1, *(array for array in of_lines if array is not None))
+        logits: Tensor = self.model.eval()(*inputs)
+        return logits
 
     def _canonical_weights(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = self.module.canonical(self.model.state_dict())

@@ -30,10 +30,10 @@ def fit(recognizer: PyTorchRecognizer, run: Run) -> None:
         for batch in run.batches(epoch):
             for group in optimizer.param_groups:
                 group["lr"] = float(run.learning_rates_S[run.step])
-            images_BHW1, labels_B = recognizer.tensors(batch)
+            tensors = recognizer.tensors(batch)
             model.train()
             with dropout_seeded(config.seed, run.step, recognizer.device):
-                loss = recognizer.module.loss(model, images_BHW1, labels_B)
+                loss = recognizer.module.loss(model, *tensors)
             optimizer.zero_grad()
             loss.backward()
             if config.clip_norm:
@@ -59,11 +59,11 @@ def optimizer_for(config: TrainConfig, model: nn.Module) -> Optimizer:
     """The optimizer that the configuration names; the learning rate is set anew at every step."""
     if config.optimizer == "sgd":
         return SGD(model.parameters(), lr=config.learning_rate, momentum=MOMENTUM, fused=True)
-    named = list(model.named_parameters())
-    kernels = [parameter for name, parameter in named if name.endswith("weight")]
-    biases = [parameter for name, parameter in named if name.endswith("bias")]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    kernels = [parameter for parameter in trained if parameter.ndim > 1]
+    vectors = [parameter for parameter in trained if parameter.ndim == 1]  # biases, and scales of norms
     return AdamW(
-        [{"params": kernels, "weight_decay": config.weight_decay}, {"params": biases, "weight_decay": 0.0}],
+        [{"params": kernels, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
         lr=config.learning_rate,
         betas=(ADAM_BETA1, ADAM_BETA2),
         eps=ADAM_EPSILON,

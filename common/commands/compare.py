@@ -16,13 +16,13 @@ class Compare:
     out: Path
     """The report folder; one that was begun with the same flags is completed."""
     tier: Literal["quick", "full"] = "quick"
-    """quick takes ten minutes on two cores."""
+    """quick takes twenty minutes on two cores."""
     rungs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Which to compare; all unless given."""
+    """Which to compare; unless given, all that read what --data holds."""
     frameworks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Which to compare; all that are registered unless given."""
-    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "ink"
-    """NAME or NAME:FOLDER; see `fourhands data list`."""
+    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """NAME or NAME:FOLDER; see `fourhands data list`; unless given, ink for characters and ink_lines for lines."""
 
     def __call__(self) -> int:
         """Write the report; exit code 1 if anything failed."""

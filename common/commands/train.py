@@ -12,22 +12,27 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from common.data.dataset import Dataset
-from common.errors import unknown_name
-from common.evaluation import Evaluation, evaluate
+from common.commands.model import open_weights
+from common.data.dataset import Batches, Dataset
+from common.data.lines import LineBatches, LineDataset
+from common.errors import UserError, unknown_name
+from common.evaluation import Evaluation
+from common.judging import Judgement, judge
+from common.line_evaluation import LineEvaluation
 from common.machine import peak_memory_mb, versions
 from common.recognizer import Device, Recognizer, load_implementation
-from common.spec import RUNGS, Spec, parameter_count, spec_from_dict, spec_to_dict
-from common.training.config import TrainConfig
+from common.report.words import reached
+from common.spec import RUNGS, LineSpec, Spec, parameter_count, reads_lines, spec_from_dict, spec_to_dict
+from common.training.config import CHARACTERS, LINES, TrainConfig
 from common.training.folder import Config, RunFolder
 from common.training.keeper import Keeper
 from common.training.progress import progress_bar
 from common.training.run import Run
+from common.training.start import carry_over
 from common.weights import load_weights
 
-# fields of a spec that the data decides, so that they are no flags
-FROM_DATA = ("num_classes", "height", "width")
-READINGS, MISTAKES = 32, 16
+READINGS, MISTAKES = 32, 16  # on the sheet; of lines half as many
+PROVENANCE = ("framework", "data", "device", "start_from", "train")
 Name = Annotated[str, tyro.conf.arg(metavar="NAME")]
 
 
@@ -49,6 +54,8 @@ class Train:
     """Recorders besides metrics.jsonl: tensorboard, wandb."""
     resume: bool = False
     """Go on with a run that was cut off; give the same flags as before."""
+    start_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """A run folder or weights file to start from: of the same rung and sizes, whatever its charset."""
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __call__(self) -> int:
@@ -56,33 +63,52 @@ class Train:
         folder = RunFolder(self.out)
         folder.check_free(resume=self.resume)
         build = load_implementation(self.framework)
-        from common.data import sources  # after the cheap checks: it imports Pillow
-
-        dataset = sources.load(self.data, examples=self.train.examples, balance=self.train.balance)
-        spec = self._spec_for(dataset)
+        before = None if self.start_from is None else open_weights(self.start_from)
+        dataset, spec = self._load()
+        start = None if before is None else carry_over(before, spec, dataset.charset, self.train.seed)
         recognizer = build(spec, seed=self.train.seed, device=self.device)
+        if start is not None:
+            recognizer.load_weights(start.weights)
+            print(f"started from {self.start_from}: {start.carried} of {len(dataset.charset)} characters carried over")
         config = {
             "framework": self.framework,
             "rung": self.rung,
             "device": self.device,
             "data": self.data,
             "spec": spec_to_dict(spec),
+            "start_from": None if self.start_from is None else str(self.start_from),
             "train": asdict(self.train),
         }
         result = _train(recognizer, folder, dataset, config, self.train, self.record)
-        low, high = result["accuracy_interval"]
-        print(
-            f"{self.rung} in {self.framework} on {self.data}: {result['accuracy']:.2%} of {result['examples']:,} test "
-            f"images read right (95% interval {low:.2%} to {high:.2%}) after {result['seconds']:.0f} s of training"
-        )
+        took = f"after {result['seconds']:.0f} s of training"
+        print(f"{self.rung} in {self.framework} on {self.data}: {reached(result)} {took}")
         print(f"kept in {self.out}: weights.safetensors, result.json, curves.png, readings.png, confusion.png")
         return 0
 
-    def _spec_for(self, dataset: Dataset) -> Spec:
-        height, width = dataset.train.images_NHW.shape[1:]
+    def _load(self) -> tuple[Dataset | LineDataset, Spec]:
+        """The data, and the spec with what the data decides."""
+        from common.data import sources  # after the cheap checks: it imports Pillow
+
         flags: Spec = self.spec  # type: ignore[attr-defined]  # `with_spec` adds it
+        train = self.train
+        if isinstance(flags, LineSpec):
+            if train.balance:
+                raise UserError("train.balance is for characters; leave it out for lines")
+            lines = sources.load_lines(
+                self.data,
+                height=flags.height,
+                frames=flags.frames,
+                examples=train.examples,
+                max_characters=train.max_characters,
+                writer_pattern=train.writer_pattern,
+            )
+            return lines, spec_from_dict(spec_to_dict(flags) | {"num_classes": len(lines.charset) + 1})
+        if train.augment or train.writer_pattern:
+            raise UserError("train.augment and train.writer_pattern are for lines; leave them out for characters")
+        dataset = sources.load(self.data, examples=train.examples, balance=train.balance)
+        height, width = dataset.train.images_NHW.shape[1:]
         decided = {"num_classes": len(dataset.charset), "height": height, "width": width}
-        return spec_from_dict(spec_to_dict(flags) | decided)
+        return dataset, spec_from_dict(spec_to_dict(flags) | decided)
 
 
 def with_spec(argv: Sequence[str]) -> type[Train]:
@@ -97,17 +123,21 @@ def with_spec(argv: Sequence[str]) -> type[Train]:
     if rung not in RUNGS:
         raise unknown_name("rung", rung, RUNGS)
     hidden = tyro.conf.Suppress[tyro.conf.Fixed[int]]
-    names = [name for name in FROM_DATA if name in RUNGS[rung].__dataclass_fields__]
-    shape = {"height": 28, "width": 28, "num_classes": 1}  # stand-ins until the data is there
+    lines = reads_lines(rung)
+    # what the data decides is no flag, and has a stand-in until the data is there
+    shape = {"num_classes": 1} if lines else {"num_classes": 1, "height": 28, "width": 28}
     flags = type(
         RUNGS[rung].__name__,
         (RUNGS[rung],),
-        {"__annotations__": dict.fromkeys(names, hidden), "__doc__": RUNGS[rung].__doc__, **shape},
+        {"__annotations__": dict.fromkeys(shape, hidden), "__doc__": RUNGS[rung].__doc__, **shape},
     )
     flags = dataclass(frozen=True, kw_only=True)(flags)
-    command = make_dataclass(
-        "Train", [("spec", flags, field(default_factory=flags))], bases=(Train,), frozen=True, kw_only=True
-    )
+    defaults = [
+        ("spec", flags, field(default_factory=flags)),
+        ("data", Name, field(default="ink_lines" if lines else "ink")),
+        ("train", TrainConfig, field(default=LINES if lines else CHARACTERS)),
+    ]
+    command = make_dataclass("Train", defaults, bases=(Train,), frozen=True, kw_only=True)
     command.__doc__ = Train.__doc__
     return command
 
@@ -115,7 +145,7 @@ def with_spec(argv: Sequence[str]) -> type[Train]:
 def _train(
     recognizer: Recognizer,
     folder: RunFolder,
-    dataset: Dataset,
+    dataset: Dataset | LineDataset,
     config: Config,
     train: TrainConfig,
     record: Sequence[str],
@@ -136,15 +166,15 @@ def _train(
             dataset.charset,
             recorders=recorders,
             histograms=bool(record),
-            provenance={key: config[key] for key in ("framework", "data", "device", "train")} | {"versions": software},
+            provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
             best=checkpoint.best if checkpoint else None,
         )
-        steps = train.epochs * -(-len(dataset.train) // train.batch_size)
+        batches = _batches(dataset, train)
         # a loss that overflows is found by the run, in words; NumPy need not warn of it as well
-        with progress_bar(steps, done) as bars, np.errstate(over="ignore", invalid="ignore"):
+        with progress_bar(train.epochs * len(batches), done) as bars, np.errstate(over="ignore", invalid="ignore"):
             run = Run(
                 train,
-                dataset.train,
+                batches,
                 observers=[keeper, *bars],
                 checkpoint=checkpoint.state if checkpoint else None,
                 progress=progress,
@@ -153,7 +183,7 @@ def _train(
         assert keeper.best is not None, "a run has at least one epoch"
         memory = peak_memory_mb()
         recognizer.load_weights(load_weights(folder.weights).weights)
-        seen = evaluate(recognizer, dataset.charset, dataset.test, dataset.charset)
+        seen = judge(recognizer, dataset.charset, dataset.test, dataset.charset)
         result = {
             "rung": config["rung"],
             "framework": config["framework"],
@@ -165,10 +195,11 @@ def _train(
             "parameters": parameter_count(recognizer.spec),
             "epochs": train.epochs,
             "best_epoch": keeper.best.epoch,
-            "best_validation_accuracy": keeper.best.accuracy,
+            **{f"best_validation_{name}": rate for name, rate in keeper.best.rates.items()},
             "steps": run.step,
             "seconds": run.clock.seconds,
             **_speed(run.clock.durations, train.batch_size),
+            **_of_lines(dataset, batches),
             "peak_memory_mb": memory,
             "versions": software,
         }
@@ -193,13 +224,36 @@ def _speed(durations: Sequence[float], batch_size: int) -> dict[str, float | Non
     }
 
 
-def _draw(folder: RunFolder, seen: Evaluation, dataset: Dataset) -> None:
-    """Predictions, curves, readings and the confusion matrix."""
+def _draw(folder: RunFolder, seen: Judgement, dataset: Dataset | LineDataset) -> None:
+    """Predictions, curves, readings and the mistakes."""
     from common.report import figures  # matplotlib is slow to import
 
-    arrays = {"labels": seen.labels_N, "predicted": seen.read_N, "confidence": seen.confidence_N}
-    folder.write_predictions(arrays if seen.writers_N is None else arrays | {"writers": seen.writers_N})
+    of_lines = isinstance(seen, LineEvaluation)
+    folder.write_predictions(seen.predictions())
     figures.curves(folder.metrics, folder.path / "curves.png")
-    shown = [seen.reading(i, dataset.test.images_NHW) for i in seen.sample(READINGS, MISTAKES)]
-    figures.readings_sheet(shown, folder.path / "readings.png", f"{dataset.name}: test images and the surest mistakes")
-    figures.confusion_matrix(seen.confusion_KK, seen.charset, folder.path / "confusion.png")
+    shown = [seen.reading(i) for i in seen.sample(READINGS // (1 + of_lines), MISTAKES // (1 + of_lines))]
+    what = "lines" if of_lines else "images"
+    figures.readings_sheet(shown, folder.path / "readings.png", f"{dataset.name}: test {what} and the surest mistakes")
+    if isinstance(seen, LineEvaluation):
+        figures.mistakes(seen.edits, folder.path / "confusion.png")
+    if isinstance(seen, Evaluation):
+        figures.confusion_matrix(seen.confusion_KK, seen.charset, folder.path / "confusion.png")
+
+
+def _batches(dataset: Dataset | LineDataset, train: TrainConfig) -> Batches | LineBatches:
+    size, seed, workers = train.batch_size, train.seed, train.workers
+    if isinstance(dataset, Dataset):
+        return Batches(dataset.train, batch_size=size, seed=seed, workers=workers)
+    augment = None
+    if train.augment:
+        from common.data.augment import augment_line  # imports Pillow
+
+        augment = augment_line
+    return LineBatches(dataset.train, dataset.charset, batch_size=size, seed=seed, workers=workers, augment=augment)
+
+
+def _of_lines(dataset: Dataset | LineDataset, batches: Batches | LineBatches) -> dict[str, Any]:
+    """The shapes that a framework compiled for, and how many lines were refused; nothing of characters."""
+    if isinstance(dataset, Dataset) or isinstance(batches, Batches):
+        return {}
+    return {"buckets": [list(shape) for shape in batches.shapes], "refused": len(dataset.refused)}

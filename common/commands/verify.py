@@ -69,10 +69,11 @@ class Verify:
 
 
 def _compare(recognizer: Recognizer, content: WeightsFile) -> dict[str, Any]:
-    golden_GK = content.golden.logits_GK.astype(np.float64)
-    logits_GK = recognizer.logits(to_float(content.golden.images_GHW)).astype(np.float64)
-    worst = float(np.abs(logits_GK - golden_GK).max())
-    relative = worst / max(1.0, float(np.abs(golden_GK).max()))
+    golden = content.golden
+    of_lines = [] if golden.widths_G is None else [golden.widths_G, golden.labels_GN]
+    logits = recognizer.logits(to_float(golden.images_GHW), *of_lines).astype(np.float64)
+    worst = float(np.abs(logits - golden.logits).max())
+    relative = worst / max(1.0, float(np.abs(golden.logits).max()))
     return {"worst": worst, "relative": relative, "same": relative <= TOLERANCE}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -68,10 +69,38 @@ class Batch:
     labels_B: Int[np.ndarray, "B"]
     """int32, class of each image."""
 
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """What `Recognizer.logits` takes."""
+        return (self.images_BHW1,)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What a loss takes."""
+        return self.images_BHW1, self.labels_B
+
 
 def to_float(images_NHW: UInt8[np.ndarray, "N H W"]) -> Float[np.ndarray, "N H W 1"]:
     """uint8 images, ink 255, as float32 with ink 1 and a channel axis."""
     return (images_NHW.astype(np.float32) / np.float32(255))[..., None]
+
+
+Made = TypeVar("Made")
+
+
+def made_ahead(make: Callable[[int], Made], count: int, workers: int) -> Iterator[Made]:
+    """`make(0)`, `make(1)` and so on in order, made ahead of time by so many threads; with 0, when asked for."""
+    if not workers:
+        yield from map(make, range(count))
+        return
+    ahead: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+        for index in range(count):
+            ahead.append(pool.submit(make, index))
+            if len(ahead) > 2 * workers:  # bounds memory: a slow model must not fill it with batches
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 class Batches:
@@ -109,17 +138,7 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All batches of an epoch in order, made ahead by the workers."""
-        if not self._workers:
-            yield from (self.batch(epoch, index) for index in range(len(self)))
-            return
-        ahead: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="batches") as pool:
-            for index in range(len(self)):
-                ahead.append(pool.submit(self.batch, epoch, index))
-                if len(ahead) > 2 * self._workers:  # bounds memory: a slow model must not fill it with batches
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        return made_ahead(lambda index: self.batch(epoch, index), len(self), self._workers)
 
     def _order_of(self, epoch: int) -> Int[np.ndarray, "N"]:
         cached = self._order

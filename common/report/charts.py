@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.report.figures import series, smoothed
+from common.report.results import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,42 +30,50 @@ _TEXT, _LINE = "#010203", "#040506"
 Rows = Sequence[dict[str, float]]
 
 
-def learning_charts(metrics: Mapping[str, Rows], order: Sequence[str], target: float) -> list[tuple[str, str]]:
+def learning_charts(
+    metrics: Mapping[str, Rows], order: Sequence[str], target: float, measure: Measure
+) -> list[tuple[str, str]]:
     """Title and SVG of each chart.
 
     Args:
         metrics: framework to the rows of its metrics.jsonl.
         order: every framework of the report, so that one keeps its colour whichever others are missing.
-        target: share of validation images, drawn as a line.
+        target: drawn as a line.
+        measure: what the target is of.
     """
     from matplotlib.ticker import MaxNLocator
 
+    per = " per character" if measure.examples == "lines" else ""
     styles = {name: _STYLES[i % len(_STYLES)] for i, name in enumerate(order)}
 
-    def by_epoch(axes: Axes) -> None:
+    def validation(axes: Axes, against: str) -> None:
         for name, rows in metrics.items():
-            _line(axes, name, styles, *_percent(series(rows, "validation/accuracy", "epoch")), marked=True)
-        axes.set(xlabel="epoch", ylabel="validation accuracy, %")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _line(axes, name, styles, *_percent(series(rows, f"validation/{measure.metric}", against)), marked=True)
+        axes.set_ylabel(f"validation {measure.name}, %")
+        if measure.lower_is_better:
+            axes.set_ylim(0, min(105, 1.05 * axes.get_ylim()[1]))  # a model that has learnt nothing may read too much
         axes.axhline(100 * target, color=_LINE, linewidth=1, linestyle=(0, (2, 2)))
 
+    def by_epoch(axes: Axes) -> None:
+        validation(axes, "epoch")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
     def by_seconds(axes: Axes) -> None:
-        for name, rows in metrics.items():
-            _line(axes, name, styles, *_percent(series(rows, "validation/accuracy", "seconds")), marked=True)
-        axes.set(xlabel="seconds of training", ylabel="validation accuracy, %")
+        validation(axes, "seconds")
+        axes.set_xlabel("seconds of training")
         axes.set_xlim(left=0)
-        axes.axhline(100 * target, color=_LINE, linewidth=1, linestyle=(0, (2, 2)))
 
     def losses(axes: Axes) -> None:
         for name, rows in metrics.items():
             steps, values = series(rows, "train/loss")
             _line(axes, name, styles, steps, smoothed(values), marked=False)
-        axes.set(xlabel="step", ylabel="training loss, nats, smoothed")
+        axes.set(xlabel="step", ylabel=f"training loss, nats{per}, smoothed")
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
 
     charts = {
-        "Validation accuracy by epoch": by_epoch,
-        "Validation accuracy by time": by_seconds,
+        f"Validation {measure.name} by epoch": by_epoch,
+        f"Validation {measure.name} by time": by_seconds,
         "Training loss by step": losses,
     }
     return [(title, _svg(title, draw, ", ".join(metrics))) for title, draw in charts.items()]

@@ -6,69 +6,49 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from common.data.dataset import Dataset
+from common.data.lines import LineDataset
 from common.errors import UserError, unknown_name
 from common.files import write_atomically
 from common.machine import versions
 from common.recognizer import implementations
+from common.report.budgets import TIERS, data_of
 from common.report.code import fingerprint, package_of
 from common.report.jobs import Settings, run_folder, run_suite, run_training, train_command
 from common.report.parity import Verdict, matrix, read_checks, verdict
 from common.report.table import print_tables
-from common.spec import RUNGS
+from common.spec import RUNGS, LineSpec
 
 SETTINGS, REPORT, PAGE = "compare.json", "report.json", "index.html"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What every framework gets to train a rung."""
-
-    examples: int
-    """Training examples; 0 for all."""
-    epochs: int
-    target: float
-    """Validation accuracy to reach, for the time to it."""
-    minutes: float
-    """About what a run takes on two cores; only the time left is told from it."""
-
-
-TIERS: dict[str, dict[str, Budget]] = {
-    "quick": {
-        "mlp": Budget(examples=8000, epochs=8, target=0.7, minutes=0.25),
-        "cnn": Budget(examples=6000, epochs=4, target=0.75, minutes=1.0),
-    },
-    "full": {
-        "mlp": Budget(examples=0, epochs=20, target=0.8, minutes=1.5),
-        "cnn": Budget(examples=0, epochs=10, target=0.85, minutes=8.0),
-    },
-}
-_SUITE_MINUTES = 1.0
+_SUITE_MINUTES = 0.75  # for each rung, parity as well as planted faults; only the time left is told from it
 
 
 def compare(
-    tier: str = "quick", rungs: Sequence[str] = (), frameworks: Sequence[str] = (), *, out: Path, data: str = "ink"
+    tier: str = "quick", rungs: Sequence[str] = (), frameworks: Sequence[str] = (), *, out: Path, data: str = ""
 ) -> int:
     """Parity, training, planted faults, and the report of it; what is there already is not done again.
 
     Args:
         tier: a name of `TIERS`.
-        rungs: which to compare; every rung unless given.
+        rungs: which to compare; unless given, every rung that reads the data.
         frameworks: which to compare; all that are registered unless given. One that is not installed is listed as such.
         out: the report folder; one that was cut off goes on.
-        data: NAME or NAME:FOLDER.
+        data: NAME or NAME:FOLDER; unless given, what is drawn, characters or lines.
 
     Returns:
         Exit code: 0; 1 if anything failed, or if a framework that was named is not installed.
 
     Raises:
-        UserError: an unknown name, or a folder that holds something else.
+        UserError: an unknown name, a rung that does not read the data, or a folder that holds something else.
     """
     for kind, names, known in (
         ("tier", (tier,), TIERS),
@@ -78,18 +58,18 @@ def compare(
         for name in names:
             if name not in known:
                 raise unknown_name(kind, name, known)
-    settings = _settings(tier, data, rungs or tuple(RUNGS), frameworks or tuple(implementations()))
+    settings = _settings(tier, data_of(rungs, data), frameworks or tuple(implementations()))
     return _compare(out, settings, frameworks)
 
 
-def _settings(tier: str, data: str, rungs: Sequence[str], frameworks: Sequence[str]) -> dict[str, Any]:
-    rungs, frameworks = list(dict.fromkeys(rungs)), list(dict.fromkeys(frameworks))
+def _settings(tier: str, data: Mapping[str, str], frameworks: Sequence[str]) -> dict[str, Any]:
+    frameworks = list(dict.fromkeys(frameworks))
     return {
         "tier": tier,
-        "data": data,
-        "rungs": rungs,
+        "data": " and ".join(dict.fromkeys(data.values())),
+        "rungs": list(data),
         "frameworks": frameworks,
-        "budgets": {rung: asdict(TIERS[tier][rung]) for rung in rungs},
+        "budgets": {rung: asdict(TIERS[tier][rung]) | {"data": name} for rung, name in data.items()},
         "code": _fingerprints(frameworks),
     }
 
@@ -103,7 +83,8 @@ def _compare(out: Path, settings: Settings, named: Sequence[str]) -> int:
     _claim(out, settings)
     failures: list[dict[str, str]] = []
     minutes = {rung: TIERS[settings["tier"]][rung].minutes for rung in settings["rungs"]}
-    with _progress(2 * _SUITE_MINUTES + len(settings["frameworks"]) * sum(minutes.values())) as advance:
+    suite = _SUITE_MINUTES * len(minutes)
+    with _progress(2 * suite + len(settings["frameworks"]) * sum(minutes.values())) as advance:
         verdicts, matrices = _parity(out, settings, failures, advance)
         shown = [name for name in settings["frameworks"] if verdicts[name].status == "passed"]
         for turn, rung in enumerate(settings["rungs"]):
@@ -113,7 +94,7 @@ def _compare(out: Path, settings: Settings, named: Sequence[str]) -> int:
                     failures.append({"what": f"{rung} in {name}", "reason": reason})
                 advance(f"{rung} in {name} trained", minutes[rung])
         faults = _faults(out, settings, failures)
-        advance("planted faults tried", _SUITE_MINUTES)
+        advance("planted faults tried", suite)
         if _fingerprints(settings["frameworks"]) != settings["code"]:
             failures.append({"what": "code", "reason": "it changed while the report was made; make it again"})
         failures += [
@@ -182,7 +163,7 @@ def _parity(
         broken = Verdict(status="failed", passed=0, checks=0, reason=f"the suite did not finish: {reason}")
         return dict.fromkeys(frameworks, broken), {}
     verdicts = _verdicts(path, settings)
-    advance("parity checked", _SUITE_MINUTES)
+    advance("parity checked", _SUITE_MINUTES * len(rungs))
     failures += [
         {"what": f"parity of {name}", "reason": v.reason} for name, v in verdicts.items() if v.status == "failed"
     ]
@@ -214,39 +195,62 @@ def _faults(out: Path, settings: Settings, failures: list[dict[str, str]]) -> di
 
 def _commands(settings: Settings) -> list[str]:
     names = f"--rungs {' '.join(settings['rungs'])} --frameworks {' '.join(settings['frameworks'])}"
+    data = {budget["data"] for budget in settings["budgets"].values()}
+    if len(data) == 1:  # else each rung's own
+        names = f"--data {data.pop()} {names}"
     trains = [
         " ".join(["fourhands", *train_command(settings, rung, settings["frameworks"][0], Path(f"{rung}-run"))])
         for rung in settings["rungs"]
     ]
-    return [f"fourhands compare --tier {settings['tier']} --data {settings['data']} {names} --out report", *trains]
+    return [f"fourhands compare --tier {settings['tier']} {names} --out report", *trains]
 
 
 def _fill(report: dict[str, Any], out: Path, shown: Sequence[str]) -> str:
     """Add the figures of the finished runs to the report; the page."""
-    from common.data import sources
     from common.report import results
     from common.report.page import pictures_of, render
 
     settings, pictures = report["settings"], {}
     for rung in settings["rungs"]:
-        budget = settings["budgets"][rung]
+        budget, measure = settings["budgets"][rung], results.measure_of(rung)
         folders = {name: run_folder(out, rung, name) for name in shown}
-        runs = {name: results.open_run(f) for name, f in folders.items() if (f / "result.json").exists()}
+        complete = {name: folder for name, folder in folders.items() if (folder / "result.json").exists()}
         found: dict[str, Any] = {"budget": budget, "rows": {}, "differences": [], "confusions": [], "versions": {}}
         report["rungs"][rung] = found
-        if not runs:
+        if not complete:
             continue
-        dataset = sources.load(settings["data"], examples=budget["examples"])
+        dataset = _load(rung, budget)
+        train = dataset.train.texts if isinstance(dataset, LineDataset) else None
+        runs = {name: results.open_run(folder, dataset.charset) for name, folder in complete.items()}
         yardstick = runs.get(results.YARDSTICK)
         for name, run in runs.items():
-            again = None if name == results.REFERENCE else results.read_again(run, dataset)
-            found["rows"][name] = results.row(run, yardstick, budget["target"]) | {"read_differently": again}
+            again, of = (None, 0) if name == results.REFERENCE else results.read_again(run, dataset)
+            row = results.row(run, yardstick, budget["target"], train)
+            found["rows"][name] = row | {"read_differently": again, "read_again": of}
             report["versions"] |= run.result["versions"]
-        found["examples"] = next(iter(runs.values())).result["examples"]
-        found["differences"] = results.differences(runs)
-        found["confusions"] = results.confusions(runs, dataset.charset)
-        pictures[rung] = pictures_of(runs, settings["frameworks"], budget["target"], dataset.test, dataset.charset)
+        result = next(iter(runs.values())).result
+        about = ("examples", "characters", "unknown_examples", "buckets", "refused")  # all but the first of lines alone
+        found |= {name: result[name] for name in about if name in result}
+        found["differences"] = results.differences(runs, measure)
+        found["confusions"] = results.confusions(runs)
+        pictures[rung] = pictures_of(runs, settings["frameworks"], budget["target"], dataset.test, measure)
     return render(report, pictures)
+
+
+def _load(rung: str, budget: Mapping[str, Any]) -> Dataset | LineDataset:
+    """What the runs of a rung were trained on."""
+    from common.data import sources
+
+    spec = RUNGS[rung](num_classes=1)  # of the lines' height; the data has not said yet how many classes
+    if not isinstance(spec, LineSpec):
+        return sources.load(budget["data"], examples=budget["examples"])
+    return sources.load_lines(
+        budget["data"],
+        height=spec.height,
+        frames=spec.frames,
+        examples=budget["examples"],
+        max_characters=budget["max_characters"],
+    )
 
 
 def _machine() -> dict[str, Any]:

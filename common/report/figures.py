@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 
 from common.charset import Charset
 from common.files import write_atomically
-from common.metrics import most_confused
+from common.metrics import Edits, most_confused
 from common.report.words import percent, visible
 from common.training.recorder import Reading
 
@@ -32,7 +32,7 @@ DPI = 120
 RIGHT, WRONG, QUIET = "#1f77b4", "#c0392b", "#9aa5b1"
 _WRITE_CELLS = 16  # classes up to which there is room for a figure in each cell
 _ROOM = 16  # characters that fit under an image
-_LITERAL: dict[str, Any] = {"parse_math": False}
+LITERAL: dict[str, Any] = {"parse_math": False}
 
 
 def curves(metrics: Path, out: Path) -> None:
@@ -51,6 +51,17 @@ def readings_sheet(readings: Sequence[Reading], out: Path, title: str) -> None:
         UserError: `out` cannot be written.
     """
     write_atomically(out, png(sheet_of_readings(readings, title)))
+
+
+def mistakes(edits: Edits, out: Path) -> None:
+    """Draw the most frequent mistakes in lines.
+
+    Raises:
+        UserError: `out` cannot be written.
+    """
+    from common.report.line_figures import sheet_of_mistakes  # it draws with what stands here
+
+    write_atomically(out, png(sheet_of_mistakes(edits)))
 
 
 def confusion_matrix(counts_KK: Int[np.ndarray, "K K"], charset: Charset, out: Path) -> None:
@@ -101,7 +112,7 @@ def sheet_of_curves(rows: Sequence[dict[str, float]]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12.5, 3.7), layout="constrained")
-    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=[1.25, 1, 0.85])
+    loss, score, rate = figure.subplots(1, 3, width_ratios=[1.25, 1, 0.85])
 
     steps, losses = series(rows, "train/loss")
     loss.plot(steps, losses, color=QUIET, alpha=0.45, linewidth=0.8, label="training, each step")
@@ -109,39 +120,55 @@ def sheet_of_curves(rows: Sequence[dict[str, float]]) -> Figure:
     loss.plot(*series(rows, "validation/loss"), color=WRONG, marker="o", markersize=4, label="validation, each epoch")
     if np.isfinite(losses).any():  # a first step of 50 nats would press the rest flat
         loss.set_ylim(0, 1.15 * float(np.nanmax(np.append(smoothed(losses), series(rows, "validation/loss")[1]))))
-    _label(loss, "Loss", "step", "nats per example")
+    lines = any("validation/cer" in row for row in rows)
+    label(loss, "Loss", "step", "nats per character" if lines else "nats per example")
     loss.legend(frameon=False, fontsize=8)
 
-    at, shares = series(rows, "validation/accuracy")
-    accuracy.plot(at, 100 * shares, color=WRONG, marker="o", markersize=4)
+    at, shares = series(rows, "validation/cer" if lines else "validation/accuracy")
+    score.plot(at, 100 * shares, color=WRONG, marker="o", markersize=4, label="characters (CER)")
+    if lines:
+        score.plot(
+            *_percent(series(rows, "validation/wer")), color=RIGHT, marker="s", markersize=3, label="words (WER)"
+        )
+        score.set_ylim(0, 105)  # a first epoch may read more characters wrong than there are
+        score.legend(frameon=False, fontsize=8)
     if np.isfinite(shares).any():
-        best = int(np.nanargmax(shares))
-        accuracy.plot(at[best], 100 * shares[best], color=WRONG, marker="o", markersize=10, fillstyle="none")
-        accuracy.annotate(
-            f"best {percent(shares[best])}",
+        best = int(np.nanargmin(shares) if lines else np.nanargmax(shares))
+        score.plot(at[best], 100 * shares[best], color=WRONG, marker="o", markersize=10, fillstyle="none")
+        score.annotate(
+            f"best {percent(shares[best], 2 if lines else 1)}",
             (at[best], 100 * shares[best]),
-            xytext=(0, -18),
+            xytext=(0, 9 if lines else -18),
             textcoords="offset points",
             ha="right" if best else "left",
             fontsize=9,
         )
-    accuracy.margins(y=0.15)
-    _label(accuracy, "Validation accuracy", "step", "%")
+    if not lines:
+        score.margins(y=0.15)
+    label(score, "Validation error" if lines else "Validation accuracy", "step", "%")
 
     rate.plot(*series(rows, "train/learning_rate"), color=RIGHT)
     rate.set_ylim(bottom=0)
-    _label(rate, "Learning rate", "step", "")
+    label(rate, "Learning rate", "step", "")
     return figure
 
 
+def _percent(points: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return points[0], 100 * points[1]
+
+
 def sheet_of_readings(readings: Sequence[Reading], title: str) -> Figure:
-    """A grid of images, eight across, each with a line beneath."""
+    """A grid of characters, eight across, each with a line beneath; lines stand one below the other."""
+    if readings and readings[0].character_confidences is not None:
+        from common.report.line_figures import sheet_of_lines  # it draws with what stands here
+
+        return sheet_of_lines(readings, title)
     from matplotlib.figure import Figure
 
     columns = min(8, max(4, len(readings)))
     rows = -(-len(readings) // columns)
     figure = Figure(figsize=(1.3 * columns, 1.75 * max(1, rows) + 0.6), layout="constrained")
-    figure.suptitle(_drawable(title, space=" "), fontsize=12, **_LITERAL)
+    figure.suptitle(drawable(title, space=" "), fontsize=12, **LITERAL)
     grid = figure.subplots(max(1, rows), columns, squeeze=False).ravel()
     for axes in grid[len(readings) :]:
         axes.set_axis_off()
@@ -153,10 +180,10 @@ def sheet_of_readings(readings: Sequence[Reading], title: str) -> Figure:
         for side in axes.spines.values():
             side.set(color=colour, linewidth=2.5 if wrong else 0.8)
         sign = "" if reading.truth is None else "✗ " if wrong else "✓ "
-        read = _drawable(reading.text)
-        said = f"{sign}{_drawable(reading.truth or '')} read as {read}" if wrong else f"{sign}{read}"
+        read = drawable(reading.text)
+        said = f"{sign}{drawable(reading.truth or '')} read as {read}" if wrong else f"{sign}{read}"
         size = 9 if len(said) <= _ROOM else 6.5
-        axes.set_title(f"{said}\n{percent(reading.confidence, 0)} sure", y=-0.4, fontsize=size, **_LITERAL)
+        axes.set_title(f"{said}\n{percent(reading.confidence, 0)} sure", y=-0.4, fontsize=size, **LITERAL)
         axes.title.set_color(WRONG if wrong else "black")
     return figure
 
@@ -179,10 +206,10 @@ def sheet_of_confusions(counts_KK: Int[np.ndarray, "K K"], charset: Charset) -> 
 
     # the square root shows a mistake of 2% beside a diagonal of 95%
     image = matrix.imshow(share_KK, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    names = [_drawable(c) for c in charset.characters]
+    names = [drawable(c) for c in charset.characters]
     size = 10 if classes <= _WRITE_CELLS else 8
     for axis in (matrix.xaxis, matrix.yaxis):
-        axis.set_ticks(range(classes), names, fontsize=size, **_LITERAL)
+        axis.set_ticks(range(classes), names, fontsize=size, **LITERAL)
     matrix.tick_params(length=0, labeltop=True, labelright=True)
     edges = np.arange(1, classes) - 0.5
     matrix.hlines(edges, -0.5, classes - 0.5, color="#e4e8ec", linewidth=0.5)
@@ -193,7 +220,7 @@ def sheet_of_confusions(counts_KK: Int[np.ndarray, "K K"], charset: Charset) -> 
                 colour = "white" if share > 0.5 else "black"
                 matrix.text(j, i, f"{100 * share:.1f}", ha="center", va="center", fontsize=7.5, color=colour)
     right = int(np.trace(counts_KK)) / max(1, int(counts_KK.sum()))
-    _label(matrix, f"{percent(right)} of {int(counts_KK.sum()):,} read right", "read as", "true")
+    label(matrix, f"{percent(right)} of {int(counts_KK.sum()):,} read right", "read as", "true")
     bar = figure.colorbar(image, cax=scale, orientation="horizontal", ticks=[0, 0.02, 0.1, 0.3, 0.6, 1])
     bar.ax.set_xticklabels(["0", "2%", "10%", "30%", "60%", "100%"], fontsize=8)
     bar.set_label("share of the row", fontsize=9)
@@ -205,11 +232,12 @@ def sheet_of_confusions(counts_KK: Int[np.ndarray, "K K"], charset: Charset) -> 
     ]
     listing.set_title("Most frequent mistakes", fontsize=10, loc="left")
     text = "\n\n".join(lines) or "none"
-    listing.text(0, 0.99, text, va="top", fontsize=9, linespacing=1.25, transform=listing.transAxes, **_LITERAL)
+    listing.text(0, 0.99, text, va="top", fontsize=9, linespacing=1.25, transform=listing.transAxes, **LITERAL)
     return figure
 
 
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
+def label(axes: Axes, title: str, x: str, y: str) -> None:
+    """Title, names of the axes, and a light grid."""
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
@@ -229,7 +257,7 @@ def _has_glyph(character: str) -> bool:
     return bool(font.get_char_index(ord(character)))
 
 
-def _drawable(text: str, space: str = "␣") -> str:
+def drawable(text: str, space: str = "␣") -> str:
     """The text with every character that the font lacks, or that cannot be seen, as U+4E2D."""
     shown = (c if c == " " or not c.isprintable() or _has_glyph(c) else f"U+{ord(c):04X}" for c in text)
     return visible("".join(shown)).replace("␣", space)

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.spec import reads_lines
+
 Settings = Mapping[str, Any]
-"""What a report is of: tier, data, rungs, frameworks, budgets, code."""
+"""What a report is of: tier, data, rungs, frameworks, budgets with the data of each rung, code."""
 
 
 def run_suite(report: Path, mark: str, settings: Settings) -> str:
@@ -52,8 +54,9 @@ def run_training(out: Path, settings: Settings, rung: str, framework: str) -> st
 def train_command(settings: Settings, rung: str, framework: str, folder: Path) -> list[str]:
     """The words after `fourhands`."""
     budget = settings["budgets"][rung]
-    command = ["train", "--rung", rung, "--framework", framework, "--data", settings["data"], "--out", str(folder)]
-    return [*command, "--train.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
+    command = ["train", "--rung", rung, "--framework", framework, "--data", budget["data"], "--out", str(folder)]
+    command += ["--train.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
+    return [*command, "--train.max-characters", str(budget["max_characters"])] if reads_lines(rung) else command
 
 
 def _run(command: Sequence[str], log: Path) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from common.charset import Charset
 from common.data.dataset import Split
+from common.data.lines import LineSplit
+from common.metrics import edit_operations
 from common.report.charts import learning_charts
-from common.report.results import Finished, gallery
+from common.report.results import LINES_READ_AGAIN, Finished, Measure, gallery, measure_of
 from common.report.words import duration, percent, significant, visible
+from common.spec import reads_lines
 
 # H height, W width
 
 GALLERIES = {
-    "sample": ("A sample", "Test images, taken evenly."),
-    "worst": ("Worst examples", "Read wrong by the most frameworks, the most confidently."),
+    "sample": ("A sample", "Test {examples}, taken evenly."),
+    "worst": ("Worst examples", "The most mistakes of all frameworks together; of as many, the most confident ones."),
     "disagreement": ("Where the frameworks disagree", "The most confident disagreements."),
 }
 
@@ -40,22 +43,19 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"percent": percent, "duration": duration, "significant": significant, "visible": visible}
-    environment.filters["points"] = points
+    environment.filters |= {"points": points, "reads_lines": reads_lines}
+    environment.globals |= {"measure_of": measure_of, "lines_read_again": LINES_READ_AGAIN}
     return environment.get_template("index.html").render(report=report, pictures=pictures)
 
 
 def pictures_of(
-    runs: Mapping[str, Finished], order: list[str], target: float, test: Split, charset: Charset
+    runs: Mapping[str, Finished], order: list[str], target: float, test: Split | LineSplit, measure: Measure
 ) -> dict[str, Any]:
     """Charts and galleries of one rung."""
     metrics = {name: run.metrics for name, run in runs.items()}
-    charts = [{"title": title, "svg": Markup(svg)} for title, svg in learning_charts(metrics, order, target)]
-    cards = {
-        kind: [_card(runs, index, test, charset) for index in chosen]
-        for kind, chosen in gallery(runs).items()
-        if chosen
-    }
-    titles = {kind: GALLERIES[kind] for kind in cards}
+    charts = [{"title": title, "svg": Markup(svg)} for title, svg in learning_charts(metrics, order, target, measure)]
+    cards = {kind: [_card(runs, index, test) for index in chosen] for kind, chosen in gallery(runs).items() if chosen}
+    titles = {kind: (GALLERIES[kind][0], GALLERIES[kind][1].format(examples=measure.examples)) for kind in cards}
     return {"charts": charts, "galleries": [(*titles[kind], cards[kind]) for kind in cards]}
 
 
@@ -64,18 +64,37 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}".replace("-", "−")
 
 
-def _card(runs: Mapping[str, Finished], index: int, test: Split, charset: Charset) -> dict[str, Any]:
-    truth = charset.characters[test.labels_N[index]]
+def pieces(truth: str, read: str) -> list[tuple[str, str]]:
+    """What was read, piece by piece, with what it is.
+
+    right; wrong, read for something else; extra, where nothing stands; and between them missed, what stands there and
+    was not read.
+    """
+    edits = edit_operations(truth, read)
+    kinds = {place: "wrong" if true else "extra" for true, said, _, place in edits if said}
+    missed = [(place, true) for true, said, _, place in edits if not said]
+    found: list[tuple[str, str]] = []
+    for place in range(len(read) + 1):
+        found += [("missed", true) for at, true in missed if at == place]
+        found += [(kinds.get(place, "right"), said) for said in read[place : place + 1]]
+    together = groupby(found, key=lambda piece: piece[0])
+    return [(kind, "".join(text for _, text in group)) for kind, group in together]
+
+
+def _card(runs: Mapping[str, Finished], index: int, test: Split | LineSplit) -> dict[str, Any]:
+    truth = next(iter(runs.values())).truths[index]
     readings = [
         {
             "framework": name,
-            "text": charset.characters[run.read_N[index]],
+            "text": run.texts[index],
+            "pieces": pieces(truth, run.texts[index]),
             "confidence": float(run.confidence_N[index]),
-            "right": bool(run.correct_N[index]),
+            "right": not run.wrong_N[index],
         }
         for name, run in runs.items()
     ]
-    return {"image": _data_uri(test.images_NHW[index]), "truth": truth, "readings": readings}
+    image_HW = test.images[index] if isinstance(test, LineSplit) else test.images_NHW[index]
+    return {"image": _data_uri(image_HW), "truth": truth, "readings": readings}
 
 
 def _data_uri(image_HW: UInt8[np.ndarray, "H W"]) -> str:

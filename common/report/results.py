@@ -1,10 +1,11 @@
-"""The figures of finished runs, side by side."""
+"""The figures of finished runs, side by side: of characters and of lines."""
 
-# N examples, K classes, F frameworks
+# N examples, F frameworks
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,126 +17,196 @@ from jaxtyping import Bool, Float, Int
 
 from common.charset import Charset
 from common.data.dataset import Dataset
-from common.evaluation import evaluate
-from common.metrics import bootstrap_interval, confusion_counts, most_confused
+from common.data.lines import LineDataset
+from common.evaluation import evenly
+from common.judging import judge
+from common.metrics import bootstrap_interval, count_edits, error_rate
 from common.recognizer import load_implementation
 from common.report.code import lines_by_file
 from common.report.figures import read_metrics
+from common.spec import reads_lines
 from common.weights import load_weights
 
 YARDSTICK = "pytorch"  # step times are told relative to this framework's
 REFERENCE = "numpy"  # reads every run's weights once more
+LINES_READ_AGAIN = 200  # of a test split: by hand, lines take long
+
+_COPIED = ("parameters", "examples_per_second", "step_seconds", "compile_seconds", "peak_memory_mb", "seconds")
+_OF_CHARACTERS = ("accuracy", "accuracy_interval", "accuracy_case_folded")
+_OF_LINES = ("cer", "cer_interval", "wer", "wer_interval", "substitutions", "insertions", "deletions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """By what the runs of a rung are judged."""
+
+    metric: str
+    """Its name in the results, and after `validation/` in metrics.jsonl."""
+    name: str
+    """What to call it."""
+    examples: str
+    """What to call the test examples."""
+    lower_is_better: bool
+
+    def reached(self, value: float, target: float) -> bool:
+        """Whether the value is as good as the target; NaN never is."""
+        return value <= target if self.lower_is_better else value >= target
+
+
+ACCURACY = Measure(metric="accuracy", name="accuracy", examples="images", lower_is_better=False)
+CER = Measure(metric="cer", name="CER", examples="lines", lower_is_better=True)
+
+
+def measure_of(rung: str) -> Measure:
+    """CER of the rungs that read lines, accuracy of the others."""
+    return CER if reads_lines(rung) else ACCURACY
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A complete run."""
+    """A complete run. A character counts as a text of one character."""
 
     folder: Path
     result: dict[str, Any]
     metrics: list[dict[str, float]]
-    labels_N: Int[np.ndarray, "N"]
-    read_N: Int[np.ndarray, "N"]
+    truths: Sequence[str]
+    texts: Sequence[str]
+    """What was read."""
     confidence_N: Float[np.ndarray, "N"]
+    edits_N: Int[np.ndarray, "N"]
+    """Mistakes in each reading."""
+    characters_N: Int[np.ndarray, "N"]
+    """Length of each truth."""
     writers_N: Int[np.ndarray, "N"] | None
 
     @property
-    def correct_N(self) -> Bool[np.ndarray, "N"]:
-        """Which test examples were read right."""
-        return np.asarray(self.labels_N == self.read_N)
+    def wrong_N(self) -> Bool[np.ndarray, "N"]:
+        """Which test examples were not read right."""
+        return np.asarray(self.edits_N > 0)
 
 
-def open_run(folder: Path) -> Finished:
-    """Read a complete run folder."""
+def open_run(folder: Path, charset: Charset) -> Finished:
+    """Read a complete run folder.
+
+    Args:
+        folder: of the run.
+        charset: of the data; gives the classes in a run of characters their names.
+    """
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
-        predictions = dict(arrays)
+        found = dict(arrays)
+    if "texts" in found:
+        truths, texts = found["truths"].tolist(), found["texts"].tolist()
+        edits_N, characters_N = found["edits"], found["characters"]
+    else:
+        truths = [charset.characters[k] for k in found["labels"]]
+        texts = [charset.characters[k] for k in found["predicted"]]
+        edits_N, characters_N = (found["labels"] != found["predicted"]).astype(np.int64), np.ones(len(truths), np.int64)
     return Finished(
         folder=folder,
         result=json.loads((folder / "result.json").read_text(encoding="utf-8")),
         metrics=read_metrics(folder / "metrics.jsonl"),
-        labels_N=predictions["labels"],
-        read_N=predictions["predicted"],
-        confidence_N=predictions["confidence"],
-        writers_N=predictions.get("writers"),
+        truths=truths,
+        texts=texts,
+        confidence_N=found["confidence"],
+        edits_N=edits_N,
+        characters_N=characters_N,
+        writers_N=found.get("writers"),
     )
 
 
-def seconds_to_target(metrics: Sequence[Mapping[str, float]], target: float) -> float | None:
-    """Seconds of training until validation accuracy first reached the target; None if it never did."""
-    reached = (row["seconds"] for row in metrics if row.get("validation/accuracy", 0) >= target)
-    return next(reached, None)
+def seconds_to_target(metrics: Sequence[Mapping[str, float]], target: float, measure: Measure) -> float | None:
+    """Seconds of training until validation first reached the target; None if it never did."""
+    name = f"validation/{measure.metric}"
+    return next((row["seconds"] for row in metrics if name in row and measure.reached(row[name], target)), None)
 
 
-def row(run: Finished, yardstick: Finished | None, target: float) -> dict[str, Any]:
-    """A framework's line in the table."""
-    result, lines = run.result, lines_by_file(run.result["framework"])
+def row(run: Finished, yardstick: Finished | None, target: float, train: Sequence[str] | None = None) -> dict[str, Any]:
+    """A framework's line in the table.
+
+    Args:
+        run: of the framework.
+        yardstick: the run whose steps are 1.
+        target: for the time to it.
+        train: of a run of lines, the texts that it was trained on.
+    """
+    result, code = run.result, lines_by_file(run.result["framework"])
+    rung = result["rung"]
     relative = None
     if yardstick and yardstick.result["step_seconds"] and result["step_seconds"]:
         relative = result["step_seconds"] / yardstick.result["step_seconds"]
-    copied = (
-        "accuracy",
-        "accuracy_interval",
-        "accuracy_case_folded",
-        "parameters",
-        "examples_per_second",
-        "step_seconds",
-    )
-    return {name: result[name] for name in (*copied, "compile_seconds", "peak_memory_mb", "seconds")} | {
-        "seconds_to_target": seconds_to_target(run.metrics, target),
+    figures = {
+        "seconds_to_target": seconds_to_target(run.metrics, target, measure_of(rung)),
         "step_relative": relative,
-        "lines_of_rung": lines.get(f"{result['rung']}.py"),
-        "lines_in_all": sum(lines.values()),
+        "lines_of_rung": code.get(f"{rung}.py"),
+        "lines_in_all": sum(code.values()),
     }
+    if train is not None:
+        speed = result["examples_per_second"]
+        figures |= {
+            "lines_of_rung": sum(code.get(name, 0) for name in (f"{rung}.py", "stem.py")),
+            "characters_per_second": speed and speed * sum(map(len, train)) / len(train),
+        }
+    copied = _OF_CHARACTERS if train is None else _OF_LINES
+    return {name: result[name] for name in (*copied, *_COPIED)} | figures
 
 
-def differences(runs: Mapping[str, Finished]) -> list[dict[str, Any]]:
-    """Accuracy of each framework less that of each other, on the same test examples.
+def differences(runs: Mapping[str, Finished], measure: Measure) -> list[dict[str, Any]]:
+    """Accuracy or CER of each framework less that of each other, on the same test examples.
 
-    The interval is a paired bootstrap: what is resampled (whole writers, where they are known) is the difference on
-    each example. Source: Koehn 2004, paired by writer.
+    The interval is a paired bootstrap: what is resampled (whole writers, where they are known) is the difference in
+    mistakes on each example. Source: Koehn 2004, paired by writer.
     """
     rows = []
     for (first, a), (second, b) in combinations(runs.items(), 2):
-        assert np.array_equal(a.labels_N, b.labels_N), f"{first} and {second} were tested on different examples"
-        difference_N = a.correct_N.astype(np.float64) - b.correct_N
-        low, high = bootstrap_interval(difference_N, a.writers_N)
+        assert a.truths == b.truths, f"{first} and {second} were tested on different examples"
+        more_N = a.edits_N - b.edits_N
+        if not measure.lower_is_better:
+            more_N = -more_N
+        difference = error_rate(more_N, a.characters_N)
+        low, high = bootstrap_interval(more_N, a.writers_N, lengths_N=a.characters_N)
+        measurable = not low <= 0 <= high
         rows.append(
             {
                 "first": first,
                 "second": second,
-                "difference": float(difference_N.mean()),
+                "difference": difference,
                 "interval": [low, high],
-                "measurable": not low <= 0 <= high,
-                "read_differently": int((a.read_N != b.read_N).sum()),
+                "measurable": measurable,
+                "better": (second if (difference > 0) == measure.lower_is_better else first) if measurable else None,
+                "read_differently": sum(x != y for x, y in zip(a.texts, b.texts, strict=True)),
             }
         )
     return rows
 
 
-def confusions(runs: Mapping[str, Finished], charset: Charset, limit: int = 12) -> list[dict[str, Any]]:
-    """The most frequent mistakes of all frameworks together, with each one's share in them."""
-    counts = {name: confusion_counts(run.labels_N, run.read_N, len(charset)) for name, run in runs.items()}
-    total_KK = np.sum(list(counts.values()), axis=0)
+def confusions(runs: Mapping[str, Finished], limit: int = 12) -> list[dict[str, Any]]:
+    """The most frequent mistakes of all frameworks together, with each one's share in them.
+
+    `truth` is "" where nothing stands, `read` where nothing was read; `examples` is how often the true character stands
+    in the test texts, None for nothing.
+    """
+    mistakes = {name: count_edits(run.truths, run.texts).pairs for name, run in runs.items()}
+    stands = Counter(c for text in next(iter(runs.values())).truths for c in text)
+    total: Counter[tuple[str, str]] = sum(mistakes.values(), Counter())
     return [
         {
-            "truth": charset.characters[i],
-            "read": charset.characters[j],
-            "times": {name: int(counts_KK[i, j]) for name, counts_KK in counts.items()},
-            "examples": int(total_KK[i].sum()) // len(runs),
+            "truth": truth,
+            "read": read,
+            "times": {name: pairs[truth, read] for name, pairs in mistakes.items()},
+            "examples": stands[truth] if truth else None,
         }
-        for i, j, _ in most_confused(total_KK, limit)
+        for (truth, read), _ in sorted(total.items(), key=lambda item: (-item[1], item[0]))[:limit]
     ]
 
 
 def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]]:
     """Test examples worth looking at: a sample, the worst mistakes, and where the frameworks disagree."""
-    read_FN = np.stack([run.read_N for run in runs.values()])
     confidence_FN = np.stack([run.confidence_N for run in runs.values()])
-    wrong_FN = ~np.stack([run.correct_N for run in runs.values()])
-    # the worst: all are wrong, and sure of it
-    blame_N = np.where(wrong_FN, confidence_FN, -1).sum(axis=0)
-    split_N: np.ndarray = (read_FN != read_FN[0]).any(axis=0)
-    count = read_FN.shape[1]
+    edits_FN = np.stack([run.edits_N for run in runs.values()])
+    # the worst: most mistakes in all; of as many, those that were made most confidently
+    blame_N = edits_FN.sum(axis=0) + np.where(edits_FN > 0, confidence_FN, 0).mean(axis=0)
+    split_N = np.array([len(set(texts)) > 1 for texts in zip(*(run.texts for run in runs.values()), strict=True)])
+    count = edits_FN.shape[1]
 
     def largest(score_N: np.ndarray, among_N: np.ndarray) -> list[int]:
         order = np.argsort(-score_N, kind="stable")
@@ -143,15 +214,17 @@ def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]
 
     return {
         "sample": [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, limit + 2)).round())][1:-1],
-        "worst": largest(blame_N, np.asarray(wrong_FN.any(axis=0))),
-        "disagreement": largest(confidence_FN.sum(axis=0), np.asarray(split_N)),
+        "worst": largest(blame_N, np.asarray(blame_N > 0)),
+        "disagreement": largest(confidence_FN.sum(axis=0), split_N),
     }
 
 
-def read_again(run: Finished, dataset: Dataset) -> int:
-    """How many test images the reference reads differently with the weights of this run."""
+def read_again(run: Finished, dataset: Dataset | LineDataset) -> tuple[int, int]:
+    """How many test examples the reference reads differently with the weights of this run, and of how many."""
     content = load_weights(run.folder / "weights.safetensors")
     recognizer = load_implementation(REFERENCE)(content.spec)
     recognizer.load_weights(content.weights)
-    seen = evaluate(recognizer, content.charset, dataset.test, dataset.charset)
-    return int((seen.read_N != run.read_N).sum())
+    count = len(dataset.test)
+    chosen = evenly(count, LINES_READ_AGAIN if isinstance(dataset, LineDataset) else count)
+    seen = judge(recognizer, content.charset, dataset.test.take(np.array(chosen)), dataset.charset)
+    return sum(seen.reading(place).text != run.texts[i] for place, i in enumerate(chosen)), len(chosen)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.report.results import CER, measure_of
 from common.report.words import duration, percent, significant
 
 _PIPE_WIDTH = 150  # where there is no terminal to fit
@@ -30,15 +31,15 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
     console.print(parity)
 
     for rung, found in report["rungs"].items():
-        table = Table(title=f"{rung} on {report['settings']['data']}", title_justify="left")
+        measure, budget = measure_of(rung), found["budget"]
+        table = Table(title=f"{rung} on {budget['data']}", title_justify="left")
         table.add_column("framework")
-        target = percent(found["budget"]["target"], 0)
+        scores = ("CER", "95% interval", "WER", "95% interval") if measure is CER else ("accuracy", "95% interval")
         for column in (
-            "accuracy",
-            "95% interval",
+            *scores,
             "parameters",
-            f"to {target}",
-            "examples/s",
+            f"to {percent(budget['target'], 0)}",
+            f"{measure.examples}/s",
             "step, ×PyTorch",
             "peak memory",
             "first step",
@@ -46,13 +47,11 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
         ):
             table.add_column(column, justify="right")
         for name, row in found["rows"].items():
-            low, high = row["accuracy_interval"]
             reached = row["seconds_to_target"]
             memory = row["peak_memory_mb"]
             table.add_row(
                 name,
-                percent(row["accuracy"], 2),
-                f"{percent(low)} to {percent(high)}",
+                *(cell for score in scores[::2] for cell in _score(row, score.lower())),
                 f"{row['parameters']:,}",
                 "not reached" if reached is None else duration(reached),
                 significant(row["examples_per_second"]),
@@ -66,12 +65,18 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
         for difference in measurable:
             low, high = (100 * bound for bound in difference["interval"])
             console.print(
-                f"{difference['first']} less {difference['second']}: {100 * difference['difference']:+.2f} points "
-                f"(95% interval {low:+.2f} to {high:+.2f})"
+                f"{difference['first']} less {difference['second']}: {100 * difference['difference']:+.2f} points of "
+                f"{measure.name} (95% interval {low:+.2f} to {high:+.2f}); {difference['better']}'s run is better"
             )
         if found["differences"] and len(measurable) < len(found["differences"]):
             others = "other pairs" if measurable else "frameworks"
-            console.print(f"between the {others}: no measurable difference in accuracy")
+            console.print(f"between the {others}: no measurable difference in {measure.name}")
     for failure in report["failures"]:
         console.print(f"failed: {failure['what']}: {failure['reason']}")
     console.print(f"the report: {page}", soft_wrap=True)
+
+
+def _score(row: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """A rate and its interval."""
+    low, high = row[f"{name}_interval"]
+    return percent(row[name], 2), f"{percent(low)} to {percent(high)}"

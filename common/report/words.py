@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from common.training.recorder import Reading
 
@@ -19,6 +21,21 @@ def caption(reading: Reading) -> str:
         return read
     sign = "✓" if reading.text == reading.truth else "✗"
     return f"{sign} true {visible(reading.truth)}, {read}"
+
+
+def reached(result: Mapping[str, Any]) -> str:
+    """How well a model read, from the figures of result.json."""
+    examples, split = f"{result['examples']:,}", result["split"]
+    if "accuracy" in result:
+        low, high = result["accuracy_interval"]
+        return (
+            f"{result['accuracy']:.2%} of {examples} {split} images read right (95% interval {low:.2%} to {high:.2%})"
+        )
+    (low, high), (word_low, word_high) = result["cer_interval"], result["wer_interval"]
+    return (
+        f"CER {result['cer']:.2%} (95% interval {low:.2%} to {high:.2%}) and WER {result['wer']:.2%} "
+        f"({word_low:.2%} to {word_high:.2%}) of {examples} {split} lines"
+    )
 
 
 def percent(share: float | None, digits: int = 1) -> str:

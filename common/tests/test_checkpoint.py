@@ -22,7 +22,7 @@ def checkpoint(epoch: int = 2) -> Checkpoint:
         "slot": np.array([np.pi], dtype=np.float64),
     }
     progress = Progress(epoch=epoch, step=20, seconds=1.25)
-    return Checkpoint(state=state, progress=progress, best=Best(epoch=1, accuracy=0.1 + 0.2))
+    return Checkpoint(state=state, progress=progress, best=Best(epoch=1, score=0.1 + 0.2, rates={"accuracy": 0.3}))
 
 
 def test_everything_comes_back_exactly(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_golden_example_is_of_the_very_weights_in_the_file(finished: Path) -> No
     recognizer.load_weights(content.weights)
     assert len(content.golden.images_GHW) == 8
     again = predict_logits(recognizer, content.golden.images_GHW)
-    np.testing.assert_allclose(again, content.golden.logits_GK, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(again, content.golden.logits, rtol=0, atol=1e-5)
 
 
 def test_flags_reach_the_run(tiny: list[str], tmp_path: Path, command: Command) -> None:

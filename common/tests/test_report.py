@@ -153,55 +153,72 @@ def test_matrix_shows_the_worst_and_flags_a_pass_beyond_the_recorded_gate() -> N
 
 # --- results
 def finished(correct_N: np.ndarray, **changes: Any) -> results.Finished:
-    """A run over writers of ten examples each; class 0 read as 0 where right, as 1 where wrong."""
+    """A run over writers of ten examples each; every example is a 0, read as 0 where right, as 1 where wrong."""
     count = len(correct_N)
     fields = {
         "folder": Path(),
         "result": {},
         "metrics": [],
-        "labels_N": np.zeros(count, int),
-        "read_N": np.where(correct_N, 0, 1),
+        "truths": ["0"] * count,
+        "texts": ["0" if correct else "1" for correct in correct_N],
         "confidence_N": np.linspace(0.1, 0.9, count),
+        "edits_N": (~np.asarray(correct_N, bool)).astype(int),
+        "characters_N": np.ones(count, int),
         "writers_N": np.arange(count) // 10,
     }
     return results.Finished(**(fields | changes))
 
 
+def test_run_of_characters_is_opened_as_texts_of_one_character(tmp_path: Path) -> None:
+    np.savez(tmp_path / "predictions.npz", labels=[1, 2], predicted=[1, 0], confidence=[0.5, 0.6])
+    (tmp_path / "result.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").write_text("")
+    run = results.open_run(tmp_path, AWKWARD)
+    assert (run.truths, run.texts) == (["_", "\\"], ["_", "$"])
+    assert run.wrong_N.tolist() == [False, True]
+    assert run.characters_N.tolist() == [1, 1]
+    assert run.writers_N is None
+
+
 def test_equal_runs_differ_by_nothing_measurable() -> None:
     run = finished(np.arange(100) % 3 > 0)
-    (row,) = results.differences({"a": run, "b": run})
-    assert (row["difference"], row["interval"], row["measurable"]) == (0, [0, 0], False)
+    (row,) = results.differences({"a": run, "b": run}, results.ACCURACY)
+    assert (row["difference"], row["interval"], row["measurable"], row["better"]) == (0, [0, 0], False, None)
 
 
 def test_a_run_that_is_better_for_every_writer_is_measurably_better() -> None:
     worse, better = finished(np.arange(100) % 2 > 0), finished(np.arange(100) % 10 > 0)
-    (row,) = results.differences({"a": worse, "b": better})
+    (row,) = results.differences({"a": worse, "b": better}, results.ACCURACY)
     # every writer: 5 of 10 right against 9 of 10, so each resample of writers gives the same
     assert row["difference"] == pytest.approx(-0.4)
     assert row["interval"] == pytest.approx([-0.4, -0.4])
     assert row["measurable"]
+    assert row["better"] == "b"
+    assert row["read_differently"] == 40
 
 
 def test_runs_on_other_examples_are_not_compared() -> None:
     with pytest.raises(AssertionError, match="a and b were tested on different examples"):
-        results.differences({"a": finished(np.ones(10)), "b": finished(np.ones(10), labels_N=np.ones(10, int))})
+        results.differences(
+            {"a": finished(np.ones(10)), "b": finished(np.ones(10), truths=["1"] * 10)}, results.ACCURACY
+        )
 
 
 def test_confusions_count_all_frameworks_together() -> None:
     runs = {"a": finished(np.arange(10) > 2), "b": finished(np.arange(10) > 0)}
     expected = {"truth": "0", "read": "1", "times": {"a": 3, "b": 1}, "examples": 10}
-    assert results.confusions(runs, DIGITS) == [expected]
+    assert results.confusions(runs) == [expected]
 
 
 def test_gallery_finds_the_worst_and_the_disagreements() -> None:
-    runs = {"a": finished(np.arange(20) != 4), "b": finished(~np.isin(np.arange(20), (4, 9)))}
+    runs = {"a": finished(np.arange(20) != 4), "b": finished(~np.isin(np.arange(20), (4, 9, 12)))}
     found = results.gallery(runs, limit=3)
-    assert found["worst"] == [4, 9]  # both are wrong about 4, only one about 9
-    assert found["disagreement"] == [9]
+    assert found["worst"] == [4, 12, 9]  # both are wrong about 4; of the others the surer first
+    assert found["disagreement"] == [12, 9]
 
 
 def test_seconds_to_target_are_those_of_the_first_epoch_that_reached_it() -> None:
     metrics = [{"step": 1, "train/loss": 1.0}]
     metrics += [{"step": s, "seconds": 10.0 * s, "validation/accuracy": a} for s, a in ((1, 0.5), (2, 0.8), (3, 0.9))]
-    assert results.seconds_to_target(metrics, 0.8) == 20
-    assert results.seconds_to_target(metrics, 0.95) is None
+    assert results.seconds_to_target(metrics, 0.8, results.ACCURACY) == 20
+    assert results.seconds_to_target(metrics, 0.95, results.ACCURACY) is None

@@ -44,7 +44,7 @@ def make_run(folder: Path, framework: str) -> None:
     model = build(SPEC)
     model.load_weights(weights)
     logits_NK = model.logits(test.images_NHW[..., None].astype(np.float32) / 255)
-    golden = Golden(images_GHW=test.images_NHW[:1], logits_GK=logits_NK[:1])
+    golden = Golden(images_GHW=test.images_NHW[:1], logits=logits_NK[:1])
     save_weights(
         folder / "weights.safetensors", WeightsFile(spec=SPEC, charset=CHARSET, weights=weights, golden=golden)
     )

@@ -18,7 +18,7 @@ def content(spec: Spec, weights: dict[str, np.ndarray]) -> WeightsFile:
     rng = np.random.default_rng(1)
     golden = Golden(
         images_GHW=rng.integers(0, 256, (2, spec.height, spec.width)).astype(np.uint8),
-        logits_GK=rng.normal(size=(2, 10)).astype(np.float32),
+        logits=rng.normal(size=(2, 10)).astype(np.float32),
     )
     return WeightsFile(spec=spec, charset=DIGITS, weights=weights, golden=golden, provenance={"framework": "numpy"})
 
@@ -30,7 +30,7 @@ def test_file_gives_back_what_was_saved(spec: Spec, tmp_path: Path) -> None:
     read = load_weights(tmp_path / "w")
     assert (read.spec, read.charset, read.provenance) == (spec, DIGITS, {"framework": "numpy"})
     np.testing.assert_array_equal(read.golden.images_GHW, saved.golden.images_GHW)
-    np.testing.assert_array_equal(read.golden.logits_GK, saved.golden.logits_GK)
+    np.testing.assert_array_equal(read.golden.logits, saved.golden.logits)
     assert read.weights.keys() == saved.weights.keys()
     for name, array in saved.weights.items():
         np.testing.assert_array_equal(read.weights[name], array, err_msg=name)

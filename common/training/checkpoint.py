@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.files import write_atomically
 from common.training.run import Progress, State
 
-FORMAT = "fourhands-checkpoint-1"
+FORMAT = "fourhands-checkpoint-2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,10 @@ class Best:
 
     epoch: int
     """From 1."""
-    accuracy: float
-    """Of the validation split."""
+    score: float
+    """Of the validation split; higher is better."""
+    rates: dict[str, float]
+    """What was reached there: accuracy, or cer and wer."""
 
 
 @dataclass(frozen=True, kw_only=True)

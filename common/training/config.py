@@ -41,12 +41,18 @@ class TrainConfig:
     workers: int = 1
     """Threads that prepare batches ahead of the model; the batches are the same for any number."""
     examples: int = 0
-    """Training examples to use; 0 takes the data set as it is (ink draws as many as asked)."""
+    """Training examples to use; 0 takes the data set as it is (drawn data has as many as asked)."""
     balance: bool = False
-    """Cap each class of the training split at the mean class count, as is usual for EMNIST byclass."""
+    """Cap each class of the training split at the mean class count, as is usual for EMNIST byclass; no lines."""
+    max_characters: int = 32
+    """Longest line that ink_lines and emnist_lines draw; other data is taken as it is."""
+    augment: bool = False
+    """Shear, stretch, turn, shift, bend, thicken and fade each training line anew in every epoch."""
+    writer_pattern: str = ""
+    """For pages: a regular expression whose group 1 names a page's writer; splits then share none."""
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size"):
+        for field in ("epochs", "batch_size", "max_characters"):
             if getattr(self, field) < 1:
                 raise UserError(f"train.{field} is {getattr(self, field)}; it must be at least 1")
         for field in ("weight_decay", "clip_norm", "seed", "workers", "examples"):
@@ -54,6 +60,10 @@ class TrainConfig:
                 raise UserError(f"train.{field} is {getattr(self, field)}; it must not be negative")
         if not self.learning_rate > 0:
             raise UserError(f"train.learning_rate is {self.learning_rate}; it must be above 0")
+
+
+CHARACTERS = TrainConfig()
+LINES = TrainConfig(batch_size=32, learning_rate=2e-3)
 
 
 def learning_rates(config: TrainConfig, total_steps: int) -> Float[np.ndarray, "S"]:

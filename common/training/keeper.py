@@ -1,27 +1,24 @@
 """What is done with a run as it goes: validate, keep the best weights, record, and make it resumable."""
 
-# N examples, B batch, K classes, G golden examples
-
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from common.charset import Charset
-from common.data.dataset import Batch, Split, to_float
+from common.data.dataset import Split
+from common.data.lines import LineSplit
 from common.errors import UserError
-from common.evaluation import BATCH_SIZE, evenly, predict_logits, score
+from common.evaluation import evenly
+from common.judging import Judgement, judge
 from common.recognizer import Recognizer
 from common.training.checkpoint import Best, Checkpoint, save_checkpoint
 from common.training.folder import RunFolder
 from common.training.recorder import Recorder
 from common.training.run import Progress, State
-from common.weights import Golden, WeightsFile, save_weights
+from common.weights import WeightsFile, save_weights
 
-GOLDEN_EXAMPLES = 8
 SAMPLE_READINGS = 16
 
 
@@ -44,7 +41,7 @@ class Keeper:
     def __init__(
         self,
         folder: RunFolder,
-        validation: Split,
+        validation: Split | LineSplit,
         charset: Charset,
         *,
         recorders: Sequence[Recorder],
@@ -71,42 +68,40 @@ class Keeper:
         Raises:
             UserError: the validation loss is not finite, or something cannot be written; what was kept before stays.
         """
-        split = self._validation
-        logits_NK = predict_logits(recognizer, split.images_NHW)
-        seen = score(logits_NK, self._charset, split.labels_N, split)
+        seen = judge(recognizer, self._charset, self._validation, self._charset)
         if not math.isfinite(seen.loss):
             raise UserError(
                 f"the validation loss became {seen.loss} after epoch {progress.epoch} (step {progress.step}); "
                 "what earlier epochs kept is still there; try a lower learning rate or --train.clip-norm 1"
             )
-        if self.best is None or seen.accuracy > self.best.accuracy:
-            self.best = Best(epoch=progress.epoch, accuracy=seen.accuracy)
-            self._save_weights(recognizer, logits_NK)
-        values = {"validation/loss": seen.loss, "validation/accuracy": seen.accuracy, "seconds": progress.seconds}
-        readings = [seen.reading(i, split.images_NHW) for i in evenly(len(split), SAMPLE_READINGS)]
+        rates, score = seen.rates, seen.score
+        if self.best is None or score > self.best.score:
+            self.best = Best(epoch=progress.epoch, score=score, rates=rates)
+            self._save_weights(recognizer, seen)
+        values = {"validation/loss": seen.loss} | {f"validation/{name}": rate for name, rate in rates.items()}
+        values["seconds"] = progress.seconds
+        readings = [seen.reading(i) for i in evenly(len(self._validation), SAMPLE_READINGS)]
         for recorder in self._recorders:
             recorder.scalars(progress.step, {"epoch": progress.epoch, **values})
             recorder.readings(progress.step, readings)
         if self._histograms:
-            self._record_histograms(progress.step, recognizer)
+            self._record_histograms(progress.step, recognizer, seen)
         save_checkpoint(self._folder.checkpoint, Checkpoint(state=state, progress=progress, best=self.best))
 
-    def _save_weights(self, recognizer: Recognizer, logits_NK: np.ndarray) -> None:
+    def _save_weights(self, recognizer: Recognizer, seen: Judgement) -> None:
         assert self.best is not None, "weights are saved when they are the best"
-        golden = evenly(len(self._validation), GOLDEN_EXAMPLES)
+        reached = {f"validation_{name}": rate for name, rate in self.best.rates.items()}
         content = WeightsFile(
             spec=recognizer.spec,
             charset=self._charset,
             weights=recognizer.export_weights(),
-            golden=Golden(images_GHW=self._validation.images_NHW[golden], logits_GK=logits_NK[golden]),
-            provenance=self._provenance | {"epoch": self.best.epoch, "validation_accuracy": self.best.accuracy},
+            golden=seen.golden(recognizer),
+            provenance=self._provenance | {"epoch": self.best.epoch} | reached,
         )
         save_weights(self._folder.weights, content)
 
-    def _record_histograms(self, step: int, recognizer: Recognizer) -> None:
-        first = self._validation.take(np.arange(min(BATCH_SIZE, len(self._validation))))
-        batch = Batch(images_BHW1=to_float(first.images_NHW), labels_B=first.labels_N.astype(np.int32))
-        _, gradients = recognizer.loss_and_gradients(batch)
+    def _record_histograms(self, step: int, recognizer: Recognizer, seen: Judgement) -> None:
+        _, gradients = recognizer.loss_and_gradients(seen.first_batch())
         arrays = {f"weights/{name}": array for name, array in recognizer.export_weights().items()}
         arrays |= {f"gradients/{name}": array for name, array in gradients.items()}
         for recorder in self._recorders:

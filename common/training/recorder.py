@@ -20,6 +20,8 @@ class Reading:
     """Probability of the text, 0 to 1."""
     truth: str | None = None
     """What stands there, where that is known."""
+    character_confidences: tuple[float, ...] | None = None
+    """Of a line: the probability of each of its characters; None of a single character."""
 
 
 @runtime_checkable

@@ -10,7 +10,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from common.data.dataset import Batch, Batches, Split
+from common.data.dataset import Batch, Batches
+from common.data.lines import LineBatch, LineBatches
 from common.errors import UserError
 from common.recognizer import Recognizer
 from common.training.config import TrainConfig, learning_rates
@@ -76,7 +77,7 @@ class Run:
 
     Args:
         config: how to train.
-        train: what to train on.
+        batches: what to train on.
         observers: told of every step and epoch, in this order.
         checkpoint: state the same implementation gave to `epoch_done`.
         progress: how far the run had come when it gave that state.
@@ -85,7 +86,7 @@ class Run:
     def __init__(
         self,
         config: TrainConfig,
-        train: Split,
+        batches: Batches | LineBatches,
         *,
         observers: Sequence[Observer] = (),
         checkpoint: State | None = None,
@@ -93,7 +94,7 @@ class Run:
     ) -> None:
         self.config = config
         self.checkpoint = checkpoint
-        self._batches = Batches(train, batch_size=config.batch_size, seed=config.seed, workers=config.workers)
+        self._batches = batches
         self._observers = observers
         self.steps_per_epoch = len(self._batches)
         self.learning_rates_S = learning_rates(config, config.epochs * self.steps_per_epoch)
@@ -106,8 +107,8 @@ class Run:
         self.clock.start()
         return range(self.first_epoch, self.config.epochs)
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The epoch's batches in order, prepared ahead by `config.workers` threads."""
+    def batches(self, epoch: int) -> Iterator[Batch | LineBatch]:
+        """The epoch's batches in order, prepared ahead of time."""
         return self._batches.epoch(epoch)
 
     def step_done(self, loss: float) -> None:

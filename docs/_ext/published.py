@@ -1,4 +1,4 @@
-"""The parity and accuracy tables of named runs, from the JSON files in `docs/results`.
+"""The tables of parity, accuracy and error rates of named runs, from the JSON files in `docs/results`.
 
 `report.json` is what `fourhands compare` writes. The other files are `{"date": ..., "machine": ..., "command": ...,
 "results": [...]}`: `machine` as in report.json, `results` the contents of result.json of each run.
@@ -12,8 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from common.report.words import duration, percent, significant
+from common.spec import reads_lines
 
 PASSED = "passed"
+_HIDDEN = "not shown: parity did not pass"
+# the columns that say how well a run reads, and the fields that they show
+_SCORES = {"accuracy": "accuracy", "95% interval": "accuracy_interval", "case folded": "accuracy_case_folded"}
+_LINE_SCORES = {
+    "CER": "cer",
+    "CER, 95% interval": "cer_interval",
+    "WER": "wer",
+    "WER, 95% interval": "wer_interval",
+}
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -47,37 +57,50 @@ def comparison(folder: Path) -> str:
     report = read_json(folder, "report.json")
     settings = report["settings"]
     parts = [
-        f"`fourhands compare`, the {settings['tier']} tier on `{settings['data']}`.",
+        f"`fourhands compare`, the {settings['tier']} tier on {settings['data']}.",
         _circumstances(report["written"], report["machine"], report["commands"][0]),
         "Versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()) + ".",
         rubric("Parity"),
         _parity(report),
     ]
     for rung, found in report["rungs"].items():
-        parts += [rubric(f"{rung} on {settings['data']}"), _rung(rung, found, report)]
+        # reports of before each rung had its own data tell it of all
+        data = found["budget"].get("data", settings["data"])
+        parts += [rubric(f"{rung} on {data}"), _rung(rung, found, report)]
     return "\n\n".join(parts)
 
 
 def runs(folder: Path, name: str) -> str:
-    """Accuracies of single runs, of those frameworks whose parity `report.json` shows."""
+    """Scores of single runs, of those frameworks whose parity `report.json` shows; characters and lines apart."""
     content = read_json(folder, f"{name}.json")
     verdicts = read_json(folder, "report.json")["parity"]["verdicts"]
+    parts = [_circumstances(content["date"], content["machine"], content["command"])]
+    for lines in (False, True):
+        results = [result for result in content["results"] if reads_lines(result["rung"]) == lines]
+        if results:
+            parts.append(_runs(results, verdicts, _LINE_SCORES if lines else _SCORES))
+    return "\n\n".join(parts)
+
+
+def _runs(results: Iterable[Mapping[str, Any]], verdicts: Mapping[str, Any], scores: Mapping[str, str]) -> str:
     rows = [
         (
             result["rung"],
             result["framework"],
-            percent(result["accuracy"], 2),
-            _interval(result["accuracy_interval"]),
-            percent(result["accuracy_case_folded"], 2),
+            *_scores(result, scores),
             result["epochs"],
             duration(result["seconds"]),
         )
         if verdicts[result["framework"]]["status"] == PASSED
-        else (result["rung"], result["framework"], *["not shown: parity did not pass"], *[""] * 4)
-        for result in content["results"]
+        else (result["rung"], result["framework"], _HIDDEN, *[""] * (len(scores) + 1))
+        for result in results
     ]
-    head = ("rung", "framework", "accuracy", "95% interval", "case folded", "epochs", "training")
-    return "\n\n".join([_circumstances(content["date"], content["machine"], content["command"]), table(head, rows)])
+    return table(("rung", "framework", *scores, "epochs", "training"), rows)
+
+
+def _scores(result: Mapping[str, Any], scores: Mapping[str, str]) -> list[str]:
+    found = (result[name] for name in scores.values())
+    return [_interval(value) if isinstance(value, list) else percent(value, 2) for value in found]
 
 
 def _circumstances(date: str, machine: Mapping[str, Any], command: str) -> str:
@@ -102,19 +125,18 @@ def _parity(report: Mapping[str, Any]) -> str:
 
 
 def _rung(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    budget, rows = found["budget"], []
+    budget, lines = found["budget"], reads_lines(rung)
+    scores = _LINE_SCORES if lines else {name: field for name, field in _SCORES.items() if name != "case folded"}
+    rows = []
     for name, verdict in report["parity"]["verdicts"].items():
         row = found["rows"].get(name)
         if verdict["status"] != PASSED or row is None:
-            rows.append(
-                (name, "not shown: parity did not pass" if verdict["status"] != PASSED else "no result", *[""] * 6)
-            )
+            rows.append((name, _HIDDEN if verdict["status"] != PASSED else "no result", *[""] * (len(scores) + 4)))
             continue
         rows.append(
             (
                 name,
-                percent(row["accuracy"], 2),
-                _interval(row["accuracy_interval"]),
+                *_scores(row, scores),
                 "not reached" if row["seconds_to_target"] is None else duration(row["seconds_to_target"]),
                 significant(row["examples_per_second"]),
                 significant(row["step_relative"]),
@@ -122,18 +144,20 @@ def _rung(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str
                 row["lines_of_rung"],
             )
         )
+    what, tested = ("lines", "lines") if lines else ("examples", "images")
     head = (
         "framework",
-        "accuracy",
-        "95% interval",
+        *scores,
         f"time to {percent(budget['target'], 0)}",
-        "examples/s",
+        f"{what}/s",
         "step, × PyTorch",
         "peak memory",
-        f"code lines of {rung}.py",
+        f"code lines of {rung}.py" + (" and stem.py" if lines else ""),
     )
-    amount = f"{budget['examples']:,} training examples" if budget["examples"] else "all training examples"
-    return f"{amount}, {budget['epochs']} epochs, tested on {found.get('examples', 0):,} images.\n\n{table(head, rows)}"
+    amount = f"{budget['examples']:,} training {what}" if budget["examples"] else f"all training {what}"
+    best = " Of CER and WER, less is better." if lines else ""
+    tested = f"tested on {found.get('examples', 0):,} {tested}"
+    return f"{amount}, {budget['epochs']} epochs, {tested}.{best}\n\n{table(head, rows)}"
 
 
 def _interval(bounds: Iterable[float]) -> str:

@@ -1,0 +1,68 @@
+"""What a comparison gives every framework: the data of each rung, and how much of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.errors import UserError, unknown_name
+from common.spec import RUNGS, reads_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every framework gets to train a rung."""
+
+    examples: int
+    """Training examples; 0 for all."""
+    epochs: int
+    target: float
+    """What to reach in validation, for the time to it: an accuracy, or the CER of lines."""
+    minutes: float
+    """About what a run takes on two cores; only the time left is told from it."""
+    max_characters: int = 0
+    """Longest line that is drawn; of rungs that read lines."""
+
+
+TIERS: dict[str, dict[str, Budget]] = {
+    "quick": {
+        "mlp": Budget(examples=8000, epochs=8, target=0.7, minutes=0.25),
+        "cnn": Budget(examples=6000, epochs=4, target=0.75, minutes=1.0),
+        "lstm_ctc": Budget(examples=2000, epochs=6, target=0.1, minutes=1.0, max_characters=10),
+        "transformer": Budget(examples=2000, epochs=8, target=0.1, minutes=1.0, max_characters=10),
+    },
+    "full": {
+        "mlp": Budget(examples=0, epochs=20, target=0.8, minutes=1.5),
+        "cnn": Budget(examples=0, epochs=10, target=0.85, minutes=8.0),
+        "lstm_ctc": Budget(examples=0, epochs=15, target=0.05, minutes=12.0, max_characters=32),
+        "transformer": Budget(examples=0, epochs=20, target=0.05, minutes=16.0, max_characters=32),
+    },
+}
+
+
+def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
+    """What each rung to compare is trained on.
+
+    Args:
+        rungs: those that were asked for; if none, all that the data is for.
+        data: NAME or NAME:FOLDER; "" for what is drawn, characters or lines.
+
+    Raises:
+        UserError: unknown data, or a rung that was asked for reads something else.
+    """
+    if not data:
+        return {rung: "ink_lines" if reads_lines(rung) else "ink" for rung in rungs or RUNGS}
+    from common.data.sources import SOURCES  # imports Pillow
+
+    name = data.partition(":")[0]
+    if name not in SOURCES:
+        raise unknown_name("data", name, SOURCES)
+    holds = SOURCES[name].holds
+    fits = [rung for rung in RUNGS if reads_lines(rung) == (holds == "lines")]
+    other = [rung for rung in rungs if rung not in fits]
+    if other:
+        raise UserError(
+            f"rung {other[0]} does not read {name}, which holds {holds}; compare {' and '.join(fits)} on it, "
+            "or leave --data out to give every rung what it reads"
+        )
+    return dict.fromkeys(rungs or fits, data)

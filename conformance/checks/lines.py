@@ -1,0 +1,148 @@
+"""What only the rungs that read lines must pass: padding, CTC's corners, decoding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.data.lines import LineSplit, pad_labels
+from common.spec import LineSpec
+from conformance import golden, line_oracle
+from conformance.checks.subject import Subject, reference_of
+from conformance.tolerances import Mismatch
+from conformance.worker import Model
+from impl_numpy import build as build_reference
+
+# Of a line of 8 frames: what the sum over alignments gets wrong first
+CORNERS = ("", "a", "aa", "aab", "abab", "aabb", "abcdeabc", "aaaab")
+
+
+def line_reading_does_not_depend_on_its_batch(subject: Subject, spec: LineSpec) -> float:
+    """A line gives the same logits alone, among wider ones, padded further, and in another order."""
+    model, lines = subject.model(spec), golden.golden_lines(spec, 5)
+    together = _logits(model, spec, lines)
+    backwards = np.arange(len(lines))[::-1]
+    others = {
+        "alone": np.concatenate(
+            [_logits(model, spec, lines.take(np.array([i])), like=together) for i in backwards[::-1]]
+        ),
+        "padded": _logits(model, spec, lines, columns=13, places=3, like=together),
+        "backwards": _logits(model, spec, lines.take(backwards))[backwards],
+    }
+    return subject.hold("logits", others, dict.fromkeys(others, together))
+
+
+def padding_changes_no_loss(subject: Subject) -> float:
+    """More columns and more label places than are needed change neither the loss nor a gradient."""
+    spec = golden.small(subject.rung)
+    model, lines = subject.model(spec), golden.golden_lines(spec, 5)
+    loss, gradients = model.loss_and_gradients(golden.line_batch(spec, lines))
+    padded_loss, padded_gradients = model.loss_and_gradients(golden.line_batch(spec, lines, columns=13, places=3))
+    worst = subject.hold("loss", {"loss": np.array(padded_loss)}, {"loss": np.array(loss)})
+    return max(worst, subject.hold("gradients", padded_gradients, gradients))
+
+
+def running_statistics_stay_when_not_training(subject: Subject) -> float:
+    """Neither reading nor `loss_and_gradients` moves a weight or a running statistic."""
+    spec = golden.small(subject.rung)
+    weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
+    model = subject.model(spec, weights)
+    model.logits(*batch.inputs)
+    model.loss_and_gradients(batch)
+    after = model.export_weights()
+    for name, array in weights.items():
+        if not np.array_equal(after[name], array):
+            raise Mismatch(f"{name} was changed by a pass that trains nothing")
+    return 0.0
+
+
+def ctc_corners_agree(subject: Subject) -> float:
+    """Empty, one-letter and repeated labels, and one as long as the frames allow: the loss is the sum by hand.
+
+    The gradient is the reference's, which is held to finite differences.
+    """
+    spec = golden.small(subject.rung)
+    weights, worst = golden.golden_weights(spec), 0.0
+    model, reference = subject.model(spec), reference_of(spec)
+    for text in CORNERS:
+        # beside it another line: a batch of nothing but an empty label has no characters to divide by
+        lines = _lines(spec, [text, "ba"])
+        batch = golden.line_batch(spec, lines)
+        loss, gradients = model.loss_and_gradients(batch)
+        by_hand = line_oracle.loss(spec, weights, batch)
+        worst = max(
+            worst, subject.hold("loss", {f"loss of {text!r}": np.array(loss)}, {f"loss of {text!r}": np.array(by_hand)})
+        )
+        expected = {f"{name}, label {text!r}": g for name, g in reference.loss_and_gradients(batch)[1].items()}
+        actual = {f"{name}, label {text!r}": g for name, g in gradients.items()}
+        worst = max(worst, subject.hold("gradients", actual, expected))
+    return worst
+
+
+def decoding_agrees(subject: Subject) -> float:
+    """Greedy decoding gives, at every character, what scores highest in the reference's logits of the text so far.
+
+    With the cache and without, alone and in a batch, the same; a text ends with class 0, and then nothing follows.
+    """
+    spec = golden.small(subject.rung)
+    worst, ends = 0.0, set()
+    for end in (-1.0, 0.0, 0.3):  # so that texts end nowhere, somewhere, soon
+        weights = golden.golden_weights(spec)
+        weights["head.bias"] = np.append(np.float32(end), weights["head.bias"][1:])
+        model, lines = subject.model(spec, weights), golden.golden_lines(spec, 5)
+        reference = build_reference(spec, dtype="float64")
+        reference.load_weights(weights)
+        batch = golden.line_batch(spec, lines)
+        classes_BT, log_probs_BT = model.decode(batch.images_BHW1, batch.widths_B)
+        again_BT, again_log_probs_BT = model.decode(batch.images_BHW1, batch.widths_B, cached=False)
+        if not np.array_equal(classes_BT, again_BT):
+            raise Mismatch(f"with the cache {classes_BT.tolist()} is read, without it {again_BT.tolist()}")
+        worst = max(worst, subject.hold("logits", {"log p": log_probs_BT}, {"log p": again_log_probs_BT}))
+        for i, (classes, log_probs) in enumerate(zip(classes_BT, log_probs_BT, strict=True)):
+            most = int(spec.frames(int(batch.widths_B[i])))
+            length = int(np.append(classes, 0).argmin())
+            ends.add(length < most)
+            places = min(length + 1, most)  # those of the characters, and of the end if there is room for it
+            if length > most or classes[places:].any() or log_probs[places:].any():
+                raise Mismatch(f"line {i}: something stands past its end or its {most} frames: {classes.tolist()}")
+            if not (log_probs <= 0).all():
+                raise Mismatch(f"line {i}: a probability above 1: log p = {float(log_probs.max())!r}")
+            one = slice(i, i + 1)
+            labels_BL = pad_labels([classes[:length]], max(1, length))
+            logits_SK = reference.logits(batch.images_BHW1[one], batch.widths_B[one], labels_BL)[0][:places]
+            expected = logits_SK - np.log(np.exp(logits_SK).sum(axis=1, keepdims=True))
+            worst = max(worst, subject.hold("logits", {"log p": log_probs[:places]}, {"log p": expected.max(axis=1)}))
+            highest = expected.argmax(axis=1).tolist()
+            if classes[:places].tolist() != highest:
+                raise Mismatch(f"line {i}: {classes[:places].tolist()} is read where {highest} scores highest")
+            alone, _ = model.decode(batch.images_BHW1[one, :, : batch.widths_B[i]], batch.widths_B[one])
+            if np.trim_zeros(alone[0], "b").tolist() != classes[:length].tolist():
+                raise Mismatch(f"line {i}: alone {alone[0].tolist()} is read, in a batch {classes.tolist()}")
+    if ends != {True, False}:
+        raise Mismatch("the cases do not hold both a text that ends and one that does not; choose other ends")
+    return worst
+
+
+def _lines(spec: LineSpec, texts: list[str]) -> LineSplit:
+    """Random lines of 8 frames with these texts."""
+    rng = np.random.default_rng(13)
+    width = 16
+    return LineSplit(
+        images=[rng.integers(0, 256, (spec.height, width)).astype(np.uint8) for _ in texts],
+        widths_N=np.full(len(texts), width),
+        texts=texts,
+        names=[f"corner {text!r}" for text in texts],
+    )
+
+
+def _logits(
+    model: Model, spec: LineSpec, lines: LineSplit, like: np.ndarray | None = None, **padding: int
+) -> np.ndarray:
+    """The lines' logits; with as many rows as `like`, where those that it lacks or has too many must be zero."""
+    logits_BSK = model.logits(*golden.line_batch(spec, lines, **padding).inputs)
+    if like is None:
+        return logits_BSK
+    rows = like.shape[1]
+    if logits_BSK[:, rows:].any():
+        raise Mismatch("logits past a line's own rows are not zero")
+    missing = max(0, rows - logits_BSK.shape[1])
+    return np.pad(logits_BSK, ((0, 0), (0, missing), (0, 0)))[:, :rows]

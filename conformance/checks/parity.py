@@ -1,0 +1,186 @@
+"""The implementations are the same model: weights, forward, loss, gradients, steps, devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from common.data.lines import LineBatch
+from common.spec import LineSpec
+from common.training.config import TrainConfig
+from common.weights import Golden, WeightsFile, initial_weights, load_weights, save_weights
+from conformance import golden
+from conformance.checks.lines import line_reading_does_not_depend_on_its_batch
+from conformance.checks.subject import (
+    Subject,
+    fit_golden,
+    golden_batches,
+    hold_exactly,
+    reference_fit,
+    reference_gradients,
+    reference_of,
+)
+from conformance.tolerances import Mismatch, hold, tolerance
+from conformance.worker import digest
+from impl_numpy import build as build_reference
+
+
+# --- weights
+def starts_from_the_same_weights(subject: Subject) -> float:
+    """A new model's weights have the spec's names, shapes and counts, and the values that the seed gives."""
+    spec = golden.small(subject.rung)
+    model = subject.worker.build(spec, seed=3, device=subject.device, dtype=subject.dtype)
+    return hold_exactly(model.export_weights(), initial_weights(spec, seed=3))
+
+
+def load_then_export_is_the_identity(subject: Subject) -> float:
+    """Exported weights are those that were loaded, and stay so while the model trains on."""
+    spec = golden.small(subject.rung)
+    weights = golden.golden_weights(spec)
+    return hold_exactly(subject.model(spec, weights).export_weights(), weights)
+
+
+def file_is_read_by_the_reference(subject: Subject) -> float:
+    """A weights file that the implementation writes after training gives the reference the same logits."""
+    spec = golden.small(subject.rung)
+    model = subject.model(spec)
+    fitted = fit_golden(model, spec, golden.SGD, 16)
+    batch = golden.golden_batch(spec)
+    logits = model.logits(*batch.inputs)
+    images_GHW = np.rint(255 * batch.images_BHW1[..., 0]).astype(np.uint8)
+    of_lines = {"widths_G": batch.widths_B, "labels_GN": batch.labels_BL} if isinstance(batch, LineBatch) else {}
+    example = Golden(images_GHW=images_GHW, logits=logits, **of_lines)
+    charset = golden.charset_of(spec)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "weights.safetensors")
+        save_weights(path, WeightsFile(spec=spec, charset=charset, weights=fitted.weights, golden=example))
+        content = load_weights(path)
+    reference = build_reference(spec, dtype="float64")
+    reference.load_weights(content.weights)
+    # the file is float32, whatever the model was
+    gate = tolerance("logits", "float32", subject.worker.implementation, subject.rung)
+    return hold({"logits": logits}, {"logits": reference.logits(*batch.inputs)}, gate)
+
+
+# --- forward
+def logits_agree(subject: Subject) -> float:
+    """The logits of the golden weights are the reference's, at the small size and at full size."""
+    worst = 0.0
+    for spec in (golden.small(subject.rung), golden.full(subject.rung)):
+        inputs = golden.golden_batch(spec).inputs
+        actual, expected = subject.model(spec).logits(*inputs), reference_of(spec).logits(*inputs)
+        worst = max(worst, subject.hold("logits", {"logits": actual}, {"logits": expected}))
+    return worst
+
+
+def reading_does_not_depend_on_its_batch(subject: Subject) -> float:
+    """An image gives the same logits alone, in a batch, and in another order."""
+    spec = golden.small(subject.rung)
+    if isinstance(spec, LineSpec):
+        return line_reading_does_not_depend_on_its_batch(subject, spec)
+    model, images_BHW1 = subject.model(spec), golden.golden_batch(spec).images_BHW1
+    together = model.logits(images_BHW1)
+    alone = np.concatenate([model.logits(image[None]) for image in images_BHW1])
+    backwards = model.logits(images_BHW1[::-1].copy())[::-1]
+    return subject.hold("logits", {"alone": alone, "backwards": backwards}, {"alone": together, "backwards": together})
+
+
+def dropout_is_off_when_reading(subject: Subject) -> float:
+    """A model with dropout in its spec reads as one without, after training as before."""
+    spec = golden.small(subject.rung, dropout=0.5)
+    model = subject.model(spec)
+    fitted = fit_golden(model, spec, replace(golden.SGD, epochs=1), 16)
+    reference = build_reference(replace(spec, dropout=0.0), dtype="float64")
+    reference.load_weights(fitted.weights)
+    inputs = golden.golden_batch(spec).inputs
+    return subject.hold("logits", {"logits": model.logits(*inputs)}, {"logits": reference.logits(*inputs)})
+
+
+# --- loss and gradients
+def loss_agrees(subject: Subject) -> float:
+    """The loss of a batch, also where a logit is far above 88, at which float32 exp overflows."""
+    spec = golden.small(subject.rung)
+    batch = golden.golden_batch(spec)
+    worst = 0.0
+    for scale in (1, 300):
+        weights = golden.golden_weights(spec)
+        last = [name for name in weights if name.endswith("bias")][-1]
+        # whole numbers, so that the large logits are exact in float32 and the gate need not grow with them
+        weights[last] = (weights[last] if scale == 1 else np.arange(spec.num_classes) * scale).astype(np.float32)
+        loss, _ = subject.model(spec, weights).loss_and_gradients(batch)
+        reference = build_reference(spec, dtype="float64")
+        reference.load_weights(weights)
+        expected, _ = reference.loss_and_gradients(batch)
+        # relative to the loss once it is above 1 nat
+        unit = max(1.0, abs(expected))
+        worst = max(worst, subject.hold("loss", {"loss": np.array(loss / unit)}, {"loss": np.array(expected / unit)}))
+    return worst
+
+
+def gradients_agree(subject: Subject) -> float:
+    """The gradient of every parameter is the reference's, at the small size and at full size."""
+    worst = 0.0
+    for spec in (golden.small(subject.rung), replace(golden.full(subject.rung), dropout=0.0)):
+        _, gradients = subject.model(spec).loss_and_gradients(golden.golden_batch(spec))
+        worst = max(worst, subject.hold("gradients", gradients, reference_gradients(spec)))
+    return worst
+
+
+def gradients_ignore_dropout(subject: Subject) -> float:
+    """`loss_and_gradients` is taken with dropout off, whatever the spec says."""
+    spec = golden.small(subject.rung, dropout=0.5)
+    _, gradients = subject.model(spec).loss_and_gradients(golden.golden_batch(spec))
+    return subject.hold("gradients", gradients, reference_gradients(replace(spec, dropout=0.0)))
+
+
+# --- training
+def every_batch_is_seen(subject: Subject) -> float:
+    """Training takes each epoch's batches byte for byte, the last and smaller one included, and no other."""
+    spec = golden.small(subject.rung)
+    expected = [digest(batch) for batch in golden_batches(spec, golden.SGD)]
+    fitted = fit_golden(subject.model(spec), spec, golden.SGD)
+    if len(fitted.losses) != len(expected):
+        raise Mismatch(f"{len(fitted.losses)} updates reported where {len(expected)} batches were to be learnt from")
+    if fitted.digests[: len(expected)] != expected:
+        first = next(i for i, (a, b) in enumerate(zip(fitted.digests, expected, strict=False)) if a != b)
+        raise Mismatch(f"batch {first} is not the one that (seed, epoch, index) gives")
+    return 0.0
+
+
+def sgd_steps_agree(subject: Subject) -> float:
+    """20 steps of SGD with momentum end at the reference's weights, with its loss at every step."""
+    return _steps_agree(subject, "sgd steps", golden.SGD)
+
+
+def clipped_steps_agree(subject: Subject) -> float:
+    """20 steps of SGD, the gradient's global norm clipped, end at the reference's weights."""
+    return _steps_agree(subject, "clipped steps", golden.CLIPPED)
+
+
+def adamw_steps_agree(subject: Subject) -> float:
+    """20 steps of AdamW under one cycle end at the reference's weights, with its loss at every step."""
+    return _steps_agree(subject, "adamw steps", golden.ADAMW)
+
+
+# --- devices
+def everything_lies_where_asked(subject: Subject) -> float:
+    """Every parameter and the output lie on the device asked for, read off the arrays themselves."""
+    spec = golden.small(subject.rung)
+    placement = subject.model(spec).placement()
+    expected = {*spec.parameters(), "logits"}
+    if placement.keys() != expected:
+        raise Mismatch(f"placement tells of {sorted(placement)} where {sorted(expected)} were expected")
+    if astray := {name: device for name, device in placement.items() if device != subject.device}:
+        raise Mismatch(f"not on the {subject.device}: {astray}")
+    return 0.0
+
+
+def _steps_agree(subject: Subject, check: str, config: TrainConfig) -> float:
+    spec = golden.small(subject.rung)
+    fitted = fit_golden(subject.model(spec), spec, config)
+    expected = reference_fit(spec, config)
+    worst = subject.hold(check, {"losses": np.array(fitted.losses)}, {"losses": np.array(expected.losses)})
+    return max(worst, subject.hold(check, fitted.weights, expected.weights))

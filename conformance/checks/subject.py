@@ -1,0 +1,94 @@
+"""What is tried, and what the checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from common.data.dataset import Batch
+from common.data.lines import LineBatch
+from common.recognizer import Device, DType, Recognizer
+from common.spec import Spec
+from common.training.config import TrainConfig
+from common.weights import Weights
+from conformance import golden
+from conformance.tolerances import Mismatch, hold, tolerance
+from conformance.worker import Fitted, Model, Worker, fit
+from impl_numpy import build as build_reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is tried: one rung of one implementation, on a device, in a dtype."""
+
+    worker: Worker
+    rung: str
+    device: Device = "cpu"
+    dtype: DType = "float64"
+
+    def model(self, spec: Spec, weights: Weights | None = None) -> Model:
+        """A model of the implementation, with golden weights unless others are given."""
+        model = self.worker.build(spec, device=self.device, dtype=self.dtype)
+        model.load_weights(golden.golden_weights(spec) if weights is None else weights)
+        return model
+
+    def hold(self, check: str, actual: dict, expected: dict) -> float:
+        """Hold named tensors against the gate of `check`."""
+        return hold(actual, expected, tolerance(check, self.dtype, self.worker.implementation, self.rung))
+
+
+Check = Callable[[Subject], float]
+
+
+def hold_exactly(actual: Weights, expected: Weights) -> float:
+    """Hold weights against each other, to the last bit."""
+    if actual.keys() != expected.keys():
+        raise Mismatch(f"parameters {sorted(actual)} where {sorted(expected)} were expected")
+    for name, right in expected.items():
+        left = actual[name]
+        if left.shape != right.shape:
+            raise Mismatch(f"{name} has shape {left.shape} where {right.shape} was expected")
+        if not np.array_equal(left, right):
+            index = tuple(int(i) for i in np.argwhere(left != right)[0])
+            raise Mismatch(f"{name}{list(index)} is {left[index]!r} where exactly {right[index]!r} was expected")
+    return 0.0
+
+
+def fit_golden(
+    model: Model, spec: Spec, config: TrainConfig, examples: int = golden.STEPS_EXAMPLES, **options: Any
+) -> Fitted:
+    """Train on the golden examples."""
+    return model.fit(config, golden.batches_of(spec, config, golden.golden_split(spec, examples)), **options)
+
+
+def golden_batches(spec: Spec, config: TrainConfig) -> list[Batch | LineBatch]:
+    """All batches of a run on the golden examples, in order."""
+    batches = golden.batches_of(spec, config, golden.golden_split(spec, golden.STEPS_EXAMPLES))
+    return [batches.batch(epoch, i) for epoch in range(config.epochs) for i in range(len(batches))]
+
+
+# --- the reference's answers
+@cache
+def reference_of(spec: Spec) -> Recognizer:
+    """The reference in float64 with golden weights."""
+    reference = build_reference(spec, dtype="float64")
+    reference.load_weights(golden.golden_weights(spec))
+    return reference
+
+
+@cache
+def reference_gradients(spec: Spec) -> dict[str, np.ndarray]:
+    """Its gradients of the golden batch."""
+    return reference_of(spec).loss_and_gradients(golden.golden_batch(spec))[1]
+
+
+@cache
+def reference_fit(spec: Spec, config: TrainConfig) -> Fitted:
+    """What it trains to on the golden examples."""
+    reference = build_reference(spec, dtype="float64")
+    reference.load_weights(golden.golden_weights(spec))
+    return fit(reference, config, golden.batches_of(spec, config, golden.golden_split(spec, golden.STEPS_EXAMPLES)))

@@ -1,0 +1,64 @@
+"""LSTM with CTC: stem → frames → bidirectional LSTM layers → dense to K logits per frame."""
+
+# B batch, H height, W width, T frames, C channels, L label length, K classes
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from common.recognizer import DType
+from common.spec import LSTMCTCSpec
+from impl_keras.device import Array
+from impl_keras.stem import LineModel, Stem, line_inputs
+
+# --- layers: Keras's own, see keras.layers; the stem's in stem.py
+
+
+# --- model
+def build_model(spec: LSTMCTCSpec, dtype: DType) -> keras.Model:
+    """Images (B, H, W, 1) and widths (B,) to logits (B, T, K)."""
+    # zeros, because `common.weights` fills them; Keras would draw from Python's global generator
+    zeros = {"kernel_initializer": "zeros", "dtype": dtype}
+
+    inputs = line_inputs(spec, dtype)
+    x, keep_BT = Stem(spec, dtype=dtype)(*inputs)
+    for i in range(spec.num_layers):
+        lstm = layers.LSTM(
+            spec.hidden_dim,
+            return_sequences=True,
+            name="lstm",
+            recurrent_initializer="zeros",
+            unit_forget_bias=False,
+            **zeros,
+        )
+        # the mask makes the backward direction start at the line's own last frame, and outputs past it zero
+        x = layers.Bidirectional(lstm, name=f"lstm.{i}", dtype=dtype)(x, mask=keep_BT)
+        x = layers.Dropout(spec.dropout, seed=i, dtype=dtype)(x)  # `train.fit` mixes the run's seed in
+    logits = layers.Dense(spec.num_classes, name="head", **zeros)(x)
+    return LSTMCTC(inputs, logits, spec=spec, name="lstm_ctc", dtype=dtype)
+
+
+# --- loss
+class LSTMCTC(LineModel):
+    """Σ -log p(label | frames) ÷ Σ characters. Source: Graves et al. 2006."""
+
+    def __init__(self, inputs, outputs, *, spec: LSTMCTCSpec, **options: str) -> None:
+        super().__init__(inputs, outputs, **options)
+        self.spec = spec
+
+    def line_loss(self, x: tuple[Array, Array], labels_BL: Array, logits_BTK: Array) -> Array:
+        """Nats per character."""
+        _, widths_B = x
+        lengths_B = ops.sum(ops.cast(labels_BL > 0, "int32"), axis=1)
+        losses_B = ops.ctc_loss(labels_BL, logits_BTK, lengths_B, self.spec.frames(widths_B), mask_index=0)
+        return ops.sum(losses_B) / ops.cast(ops.maximum(ops.sum(lengths_B), 1), losses_B.dtype)
+
+
+# --- training step: Keras's own, see Model.fit
+
+
+# --- weights
+def canonical_name(path: str) -> str:
+    """lstm.0/forward_lstm/lstm_cell/kernel holds lstm.0.forward.kernel; gates i, f, g, o, as canonical."""
+    return path.replace("/", ".").replace("_lstm.lstm_cell.", ".")
