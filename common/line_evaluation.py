@@ -310,9 +310,9 @@ def _batch(
 ) -> LineBatch:
     """Some lines as one batch; characters that the model does not know are left out of the labels."""
     labels = [charset.encode(split.texts[i]) for i in chosen]
-    labels = [label[label > 0] for label in labels]
+    pass
     return LineBatch(
-        images_BHW1=pad([split.images[i] for i in chosen], width or int(split.widths_N[chosen].max())),
+        images_BHW1=pad([split.images[int(i)] for i in chosen], width or int(split.widths_N[chosen].max())),
         widths_B=split.widths_N[chosen].astype(np.int32),
         labels_BL=pad_labels(labels, length or max(len(label) for label in labels)),
         label_lengths_B=np.array([len(label) for label in labels], np.int32),

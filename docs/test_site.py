@@ -166,6 +166,28 @@ def test_published_figures_are_those_of_the_files(tmp_path: Path) -> None:
     assert "| cnn | jax | 98.93% | 98.00% to 99.00% | – | 6 | 90.0 s |" in runs(tmp_path, "mnist")
 
 
+def test_published_figures_of_lines_are_error_rates(tmp_path: Path) -> None:
+    _write(tmp_path)
+    report = _report("passed")
+    rates = {"cer": 0.0345, "cer_interval": [0.031, 0.038], "wer": 0.1234, "wer_interval": [0.11, 0.14]}
+    rows = {name: rates | row for name, row in report["rungs"]["cnn"]["rows"].items()}
+    budget = {"examples": 2000, "epochs": 6, "target": 0.1, "data": "ink_lines"}
+    report["rungs"]["lstm_ctc"] = {"budget": budget, "examples": 1000, "rows": rows}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    named = json.loads((tmp_path / "mnist.json").read_text())
+    named["results"].append(rates | {"rung": "lstm_ctc", "framework": "jax", "epochs": 3, "seconds": 90})
+    (tmp_path / "mnist.json").write_text(json.dumps(named))
+    text = comparison(tmp_path)
+    shown = "3.45% | 3.10% to 3.80% | 12.34% | 11.00% to 14.00%"
+    assert f"| jax | {shown} | not reached | 1,230 | 1.37 | – | 37 |" in text
+    assert "cnn on ink\n" in text  # a report of before each rung had its own data
+    assert "lstm_ctc on ink_lines\n" in text
+    assert "2,000 training lines, 6 epochs, tested on 1,000 lines." in text
+    text = runs(tmp_path, "mnist")
+    assert f"| lstm_ctc | jax | {shown} | 3 | 90.0 s |" in text
+    assert "| cnn | jax | 98.93% |" in text
+
+
 @pytest.mark.parametrize("verdict", ["failed", "absent"])
 def test_figures_without_parity_are_not_published(tmp_path: Path, verdict: str) -> None:
     _write(tmp_path, jax=verdict)

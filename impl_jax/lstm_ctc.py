@@ -26,6 +26,72 @@ class Direction(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(4 * hidden_dim, dtype))
 
 
+def lstm_step(
+    state: tuple[Array, Array], gates_2BG: Float[Array, "2 B G"], recurrent_2UG: Array, keep_2B1: Array
+) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    """The next frame's state (h, c), and besides it what the backward pass needs."""
+    h_2BU, c_2BU = state
+    gates_2BG += jnp.einsum("dbu,dug->dbg", h_2BU, recurrent_2UG, precision="highest")
+    i, f, g, o = jnp.split(gates_2BG, 4, axis=-1)
+    i, f, g, o = nnx.sigmoid(i), nnx.sigmoid(f), jnp.tanh(g), nnx.sigmoid(o)
+    # zero in the padding, so that the backward direction starts from zero at each line's own last frame
+    c_2BU = jnp.where(keep_2B1, f * c_2BU + i * g, 0)
+    h_2BU = jnp.where(keep_2B1, o * jnp.tanh(c_2BU), 0)
+    return (h_2BU, c_2BU), (h_2BU, c_2BU, i, f, g, o)
+
+
+@jax.custom_vjp
+def recurrence(
+    gates_T2BG: Float[Array, "T 2 B G"], recurrent_2UG: Float[Array, "2 U G"], keep_T2B1: Bool[Array, "T 2 B 1"]
+) -> Float[Array, "T 2 B U"]:
+    """The outputs of both directions, from what the input adds to the gates. Starts from zero.
+
+    Its gradient is written out because that of a scan adds up the recurrent kernel's gradient frame by frame; here it
+    is one matrix product over all frames.
+    """
+    return recurrence_forward(gates_T2BG, recurrent_2UG, keep_T2B1)[0]
+
+
+def recurrence_forward(
+    gates_T2BG: Array, recurrent_2UG: Array, keep_T2B1: Array
+) -> tuple[Float[Array, "T 2 B U"], tuple[Array, ...]]:
+    """The outputs, and what `recurrence_backward` needs."""
+    zeros_2BU = jnp.zeros((2, gates_T2BG.shape[2], recurrent_2UG.shape[1]), gates_T2BG.dtype)
+    _, saved = jax.lax.scan(
+        lambda state, frame: lstm_step(state, frame[0], recurrent_2UG, frame[1]),
+        (zeros_2BU, zeros_2BU),
+        (gates_T2BG, keep_T2B1),
+    )
+    return saved[0], (*saved, recurrent_2UG, keep_T2B1)
+
+
+def recurrence_backward(saved: tuple[Array, ...], dh_T2BU: Float[Array, "T 2 B U"]) -> tuple[Array, Array, None]:
+    """Gradients of what the input adds to the gates, and of the recurrent kernels."""
+    h_T2BU, c_T2BU, *gates, recurrent_2UG, keep_T2B1 = saved
+    recurrent_2GU = recurrent_2UG.swapaxes(1, 2)  # once, and not in every turn of the loop: a third of its time
+    before = lambda x_T2BU: jnp.pad(x_T2BU[:-1], ((1, 0), (0, 0), (0, 0), (0, 0)))  # noqa: E731
+
+    def step(state: tuple[Array, Array], frame: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
+        dh, dc = state
+        dh_out, c, c_before, i, f, g, o, keep = frame
+        tanh_c = jnp.tanh(c)
+        dh = jnp.where(keep, dh + dh_out, 0)
+        dc = jnp.where(keep, dc + dh * o * (1 - tanh_c**2), 0)
+        di, df, dg, do = dc * g, dc * c_before, dc * i, dh * tanh_c
+        dgates_2BG = jnp.concatenate([di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)], axis=-1)
+        dh = jnp.einsum("dbg,dgu->dbu", dgates_2BG, recurrent_2GU, precision="highest")
+        return (dh, dc * f), dgates_2BG
+
+    frames = dh_T2BU, c_T2BU, before(c_T2BU), *gates, keep_T2B1
+    zeros_2BU = jnp.zeros_like(h_T2BU[0])
+    _, dgates_T2BG = jax.lax.scan(step, (zeros_2BU, zeros_2BU), frames, reverse=True)
+    drecurrent_2UG = jnp.einsum("tdbu,tdbg->dug", before(h_T2BU), dgates_T2BG, precision="highest")
+    return dgates_T2BG, drecurrent_2UG, None
+
+
+recurrence.defvjp(recurrence_forward, recurrence_backward)
+
+
 class BidirectionalLSTM(nnx.Module):
     """Both directions in one scan over the frames, the backward one's turned round.
 
@@ -44,19 +110,7 @@ class BidirectionalLSTM(nnx.Module):
         keep_T2B1 = jnp.concatenate([keep_T1B1, keep_T1B1[::-1]], axis=1)
         recurrent_2UG = jnp.stack([d.recurrent_kernel[...] for d in directions])
 
-        def step(state: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
-            h_2BU, c_2BU = state
-            gates_2BG, keep_2B1 = inputs
-            gates_2BG += jnp.einsum("dbu,dug->dbg", h_2BU, recurrent_2UG, precision="highest")
-            i, f, g, o = jnp.split(gates_2BG, 4, axis=-1)
-            c_2BU = nnx.sigmoid(f) * c_2BU + nnx.sigmoid(i) * jnp.tanh(g)
-            h_2BU = nnx.sigmoid(o) * jnp.tanh(c_2BU)
-            # zero in the padding, so that the backward direction starts from zero at each line's own last frame
-            h_2BU, c_2BU = jnp.where(keep_2B1, h_2BU, 0), jnp.where(keep_2B1, c_2BU, 0)
-            return (h_2BU, c_2BU), h_2BU
-
-        zeros_2BU = jnp.zeros((2, len(x_BTD), len(recurrent_2UG[0])), x_BTD.dtype)
-        _, h_T2BU = jax.lax.scan(step, (zeros_2BU, zeros_2BU), (gates_T2BG, keep_T2B1))
+        h_T2BU = recurrence(gates_T2BG, recurrent_2UG, keep_T2B1)
         return jnp.concatenate([h_T2BU[:, 0], h_T2BU[::-1, 1]], axis=-1).swapaxes(0, 1)
 
 

@@ -37,9 +37,14 @@ class ConvBlock(nnx.Module):
     def __call__(
         self, x_BHWC: Float[Array, "B H W C"], widths_B: Int[Array, "B"], *, training: bool
     ) -> tuple[Float[Array, "B h w c"], Int[Array, "B"]]:
+        kernel = self.kernel[...]
+        if not self.padding:
+            # as tall as the image: a convolution over columns, whose gradient XLA computes five times as fast
+            x_BHWC = x_BHWC.swapaxes(1, 2).reshape(len(x_BHWC), 1, x_BHWC.shape[2], -1)
+            kernel = kernel.swapaxes(0, 1).reshape(1, 3, -1, kernel.shape[-1])
         x_BHWC = jax.lax.conv_general_dilated(
             x_BHWC,
-            self.kernel[...],
+            kernel,
             window_strides=(self.stride, self.stride),
             padding=((self.padding, self.padding), (1, 1)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -50,14 +55,16 @@ class ConvBlock(nnx.Module):
         if training:
             count = widths_B.sum() * x_BHWC.shape[1]
             mean_C = jnp.where(keep_B1W1, x_BHWC, 0).sum((0, 1, 2)) / count
-            variance_C = jnp.where(keep_B1W1, x_BHWC - mean_C, 0)
-            variance_C = (variance_C * variance_C).sum((0, 1, 2)) / count
+            # Σ (x - mean) is zero, so the variance's gradient does not go through the mean
+            centred_BHWC = jnp.where(keep_B1W1, x_BHWC - jax.lax.stop_gradient(mean_C), 0)
+            variance_C = (centred_BHWC**2).sum((0, 1, 2)) / count
             self.mean[...] += BATCH_NORM_MOMENTUM * (mean_C - self.mean[...])
             self.variance[...] += BATCH_NORM_MOMENTUM * (variance_C - self.variance[...])
         else:
             mean_C, variance_C = self.mean[...], self.variance[...]
         scale_C = self.scale[...] * jax.lax.rsqrt(variance_C + NORM_EPSILON)
-        x_BHWC = nnx.relu((x_BHWC - mean_C) * scale_C + self.bias[...])
+        # one factor and one summand per channel, of whose gradients all others are made
+        x_BHWC = nnx.relu(x_BHWC * scale_C + (self.bias[...] - mean_C * scale_C))
         return jnp.where(keep_B1W1, x_BHWC, 0), widths_B
 
 

@@ -69,10 +69,13 @@ def line_gradients(recognizer: KerasRecognizer, batch: LineBatch) -> tuple[float
     for name, variable in variables.items():
         variable.assign(recognizer.variables[name])
     gradients = Gradients()
-    twin.compile(optimizer=gradients, run_eagerly=True)
+    # one step: compiling would take longer, but for JAX, whose eager operations are compiled one by one
+    twin.compile(optimizer=gradients, run_eagerly=keras.backend.backend() != "jax")
     inputs = batch.inputs[: len(twin.inputs)]
     loss = twin.train_on_batch(inputs, batch.labels_BL, return_dict=True)["step_loss"]
-    of_path = {variable.path: gradient for variable, gradient in zip(twin.trainable_variables, gradients.kept, strict=True)}
+    of_path = {
+        variable.path: gradient for variable, gradient in zip(twin.trainable_variables, gradients.kept, strict=True)
+    }
     return float(loss), {name: to_numpy(of_path[v.path]) for name, v in variables.items() if v.trainable}
 
 

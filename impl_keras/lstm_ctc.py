@@ -33,7 +33,7 @@ def build_model(spec: LSTMCTCSpec, dtype: DType) -> keras.Model:
             **zeros,
         )
         # the mask makes the backward direction start at the line's own last frame, and outputs past it zero
-        x = layers.Bidirectional(lstm, name=f"lstm.{i}", dtype=dtype)(x, mask=keep_BT)
+        x = layers.Bidirectional(lstm, name=f"lstm_{i}", dtype=dtype)(x, mask=keep_BT)
         x = layers.Dropout(spec.dropout, seed=i, dtype=dtype)(x)  # `train.fit` mixes the run's seed in
     logits = layers.Dense(spec.num_classes, name="head", **zeros)(x)
     return LSTMCTC(inputs, logits, spec=spec, name="lstm_ctc", dtype=dtype)
@@ -43,7 +43,9 @@ def build_model(spec: LSTMCTCSpec, dtype: DType) -> keras.Model:
 class LSTMCTC(LineModel):
     """Σ -log p(label | frames) ÷ Σ characters. Source: Graves et al. 2006."""
 
-    def __init__(self, inputs, outputs, *, spec: LSTMCTCSpec, **options: str) -> None:
+    def __init__(
+        self, inputs: tuple[keras.KerasTensor, ...], outputs: keras.KerasTensor, *, spec: LSTMCTCSpec, **options: str
+    ) -> None:
         super().__init__(inputs, outputs, **options)
         self.spec = spec
 
@@ -51,6 +53,8 @@ class LSTMCTC(LineModel):
         """Nats per character."""
         _, widths_B = x
         lengths_B = ops.sum(ops.cast(labels_BL > 0, "int32"), axis=1)
+        # a column more, because TensorFlow counts the only path twice where no line has a label
+        labels_BL = ops.pad(labels_BL, ((0, 0), (0, 1)))
         losses_B = ops.ctc_loss(labels_BL, logits_BTK, lengths_B, self.spec.frames(widths_B), mask_index=0)
         return ops.sum(losses_B) / ops.cast(ops.maximum(ops.sum(lengths_B), 1), losses_B.dtype)
 
@@ -60,5 +64,5 @@ class LSTMCTC(LineModel):
 
 # --- weights
 def canonical_name(path: str) -> str:
-    """lstm.0/forward_lstm/lstm_cell/kernel holds lstm.0.forward.kernel; gates i, f, g, o, as canonical."""
-    return path.replace("/", ".").replace("_lstm.lstm_cell.", ".")
+    """lstm_0/forward_lstm/lstm_cell/kernel holds lstm.0.forward.kernel; gates i, f, g, o, as canonical."""
+    return path.replace("/", ".").replace("_lstm.lstm_cell", "").replace("lstm_", "lstm.")

@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 
 from common.data.dataset import Batch
 from common.data.lines import LineBatch
+from common.errors import UserError
 from common.recognizer import Device, DType
-from common.spec import LineSpec, LSTMCTCSpec, Spec
+from common.spec import LineSpec, LSTMCTCSpec, Spec, TransformerSpec
 from common.training.run import Run
 from common.weights import initial_weights
 from impl_keras import cnn, lstm_ctc, mlp, train, transformer
@@ -63,6 +64,7 @@ class KerasRecognizer:
     ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
         if not isinstance(self.spec, LineSpec):
             return self._predict(self.model, images_BHW1)
+        self._check_width(images_BHW1)
         inputs = (images_BHW1, widths_B, labels_BL)
         logits_BSK = self._predict(self.model, inputs[: len(self.model.inputs)])
         own_B = self.spec.frames(widths_B) if isinstance(self.spec, LSTMCTCSpec) else (labels_BL > 0).sum(axis=1) + 1
@@ -72,6 +74,7 @@ class KerasRecognizer:
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
+        self._check_width(images_BHW1)
         return self._predict(self.greedy[cached], (images_BHW1, widths_B))
 
     def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
@@ -100,6 +103,14 @@ class KerasRecognizer:
         """Decoding with a cache, and without."""
         with arrays_on(self.device, self.dtype):
             return {cached: transformer.Greedy(self.model, cached=cached) for cached in (True, False)}
+
+    def _check_width(self, images_BHW1: Float[np.ndarray, "B H W 1"]) -> None:
+        width = images_BHW1.shape[2]
+        if isinstance(self.spec, TransformerSpec) and self.spec.frames(width) > transformer.MAX_LENGTH:
+            raise UserError(
+                f"a line of {width} pixels has {self.spec.frames(width)} frames; transformer in Keras takes at most "
+                f"{transformer.MAX_LENGTH}; cut the image into lines, or use another framework"
+            )
 
     def _predict(self, model: keras.Model, inputs: np.ndarray | tuple[np.ndarray, ...]) -> Any:
         with arrays_on(self.device, self.dtype), warnings.catch_warnings():

@@ -15,9 +15,9 @@ from impl_keras.device import Array
 from impl_keras.stem import LineModel, Stem, line_inputs
 
 KeysValues = tuple[Array, Array]
-"""(B, S, A, E) each."""
+"""(B, A, E, S) and (B, A, S, E)."""
 MAX_LENGTH = 4096
-"""Frames or characters at most: TensorFlow knows the length of a line only while it runs, so the table is made ahead."""
+"""Frames or characters at most: TensorFlow knows a line's length only while it runs, so the table is made ahead."""
 
 
 # --- layers
@@ -36,7 +36,8 @@ class Positions(layers.Layer):
 class Attention(layers.Layer):
     """Multi-head attention. Source: Vaswani et al. 2017, section 3.2.
 
-    `layers.MultiHeadAttention` has a bias for the keys or for none, and computes keys and values anew in each call.
+    `layers.MultiHeadAttention` has a bias for all of its parts or for none, and computes keys and values anew in each
+    call; `ops.dot_product_attention` moves their axes in each call, which takes most of a decoding step.
     """
 
     def __init__(self, spec: TransformerSpec, *, name: str, dtype: DType) -> None:
@@ -45,9 +46,7 @@ class Attention(layers.Layer):
         # np.float64, because TensorFlow reads a Python float as float32, which shows in float64
         self.scale = np.float64(spec.model_dim // spec.num_heads) ** -0.5
         self.query, self.key, self.value, self.out = (
-            layers.Dense(
-                spec.model_dim, use_bias=part != "key", kernel_initializer="zeros", name=part, dtype=dtype
-            )
+            layers.Dense(spec.model_dim, use_bias=part != "key", kernel_initializer="zeros", name=part, dtype=dtype)
             for part in ("query", "key", "value", "output")
         )
 
@@ -56,18 +55,21 @@ class Attention(layers.Layer):
         for dense in (self.query, self.key, self.value, self.out):
             dense.build(shape[0])
 
-    def heads(self, x_BND: Array) -> Array:
-        """(B, N, D) as (B, N, A, E)."""
-        return ops.reshape(x_BND, (*ops.shape(x_BND)[:2], *self.heads_and_width))
+    def heads(self, x_BND: Array, axes: tuple[int, ...]) -> Array:
+        """(B, N, D) as (B, N, A, E), its axes then put in that order."""
+        return ops.transpose(ops.reshape(x_BND, (*ops.shape(x_BND)[:2], *self.heads_and_width)), axes)
 
     def keys_values(self, x_BSD: Array) -> KeysValues:
-        """Of what is attended to; (B, S, A, E) each."""
-        return self.heads(self.key(x_BSD)), self.heads(self.value(x_BSD))
+        """Of what is attended to."""
+        return self.heads(self.key(x_BSD), (0, 2, 3, 1)), self.heads(self.value(x_BSD), (0, 2, 1, 3))
 
     def call(self, x_BND: Array, keys_values: KeysValues, keep: Array) -> Array:
         """What each position gathers; `keep` broadcasts to (B, A, N, S)."""
-        query_BNAE = self.heads(self.query(x_BND))
-        gathered_BNAE = ops.dot_product_attention(query_BNAE, *keys_values, mask=keep, scale=self.scale)
+        keys_BAES, values_BASE = keys_values
+        scores_BANS = ops.matmul(self.heads(self.query(x_BND) * self.scale, (0, 2, 1, 3)), keys_BAES)
+        # not ops.softmax, which warns of an axis of length 1, such as a text of one character
+        shares_BANS = ops.exp(ops.log_softmax(ops.where(keep, scores_BANS, -1e30)))
+        gathered_BNAE = ops.transpose(ops.matmul(shares_BANS, values_BASE), (0, 2, 1, 3))
         return self.out(ops.reshape(gathered_BNAE, ops.shape(x_BND)))
 
 
@@ -79,8 +81,8 @@ class DecoderLayer(layers.Layer):
         zeros = {"kernel_initializer": "zeros", "dtype": dtype}
         self.self_attention = Attention(spec, name="self_attention", dtype=dtype)
         self.cross_attention = Attention(spec, name="cross_attention", dtype=dtype)
-        self.feed_forward_0 = layers.Dense(spec.feed_forward_dim, "relu", name="feed_forward.0", **zeros)
-        self.feed_forward_1 = layers.Dense(spec.model_dim, name="feed_forward.1", **zeros)
+        self.feed_forward_0 = layers.Dense(spec.feed_forward_dim, "relu", name="feed_forward_0", **zeros)
+        self.feed_forward_1 = layers.Dense(spec.model_dim, name="feed_forward_1", **zeros)
         self.self_attention_norm, self.cross_attention_norm, self.feed_forward_norm = (
             layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm", dtype=dtype)
             for name in ("self_attention", "cross_attention", "feed_forward")
@@ -101,7 +103,7 @@ class DecoderLayer(layers.Layer):
         self,
         x_BND: Array,
         crossed: KeysValues,
-        keep_B11T: Array,
+        keep_BT: Array,
         cache: KeysValues | None = None,
         first: int | Array = 0,
     ) -> tuple[Array, KeysValues]:
@@ -110,17 +112,18 @@ class DecoderLayer(layers.Layer):
         Returns:
             The same positions, and the cache with their keys and values in it.
         """
-        x = x_BND
-        y = self.self_attention_norm(x)
-        own = self.self_attention.keys_values(y)
-        if cache is not None:
-            own = tuple(ops.slice_update(kept, (0, first, 0, 0), new) for kept, new in zip(cache, own, strict=True))
-        position_N1 = first + ops.arange(ops.shape(x)[1])[:, None]
-        keep_11NS = (ops.arange(ops.shape(own[0])[1]) <= position_N1)[None, None]
         drop_self, drop_cross, drop_dense = self.dropouts
-        x = x + drop_self(self.self_attention(y, own, keep_11NS))
-        x = x + drop_cross(self.cross_attention(self.cross_attention_norm(x), crossed, keep_B11T))
-        return x + drop_dense(self.feed_forward_1(self.feed_forward_0(self.feed_forward_norm(x)))), own
+        x, y = x_BND, self.self_attention_norm(x_BND)
+        keys, values = self.self_attention.keys_values(y)
+        if cache is not None:
+            keys = ops.slice_update(cache[0], (0, 0, 0, first), keys)
+            values = ops.slice_update(cache[1], (0, 0, first, 0), values)
+        position_N1 = first + ops.arange(ops.shape(x)[1])[:, None]
+        keep_NS = ops.arange(ops.shape(keys)[3]) <= position_N1
+        x = x + drop_self(self.self_attention(y, (keys, values), keep_NS))
+        x = x + drop_cross(self.cross_attention(self.cross_attention_norm(x), crossed, keep_BT[:, None, None]))
+        x = x + drop_dense(self.feed_forward_1(self.feed_forward_0(self.feed_forward_norm(x))))
+        return x, (keys, values)
 
 
 class Decoder(layers.Layer):
@@ -168,7 +171,7 @@ class Decoder(layers.Layer):
         x = self.dropout(self.positions(self.width**0.5 * self.embedding(one_hot_BNK), first=first))
         owns = []
         for i, layer in enumerate(self.layers):
-            x, own = layer(x, crossed[i], keep_BT[:, None, None], cache=caches[i] if caches else None, first=first)
+            x, own = layer(x, crossed[i], keep_BT, cache=caches[i] if caches else None, first=first)
             owns.append(own)
         return self.head(self.norm(x)), owns
 
@@ -202,9 +205,17 @@ class Greedy(keras.Model):
         frames_BTD, keep_BT = self.stem(*inputs)
         crossed = self.decoder.crossed(self.positions(frames_BTD))
         batch, total = ops.shape(keep_BT)
+        frames_B = ops.sum(ops.cast(keep_BT, "int32"), axis=1)
         caches = [tuple(map(ops.zeros_like, pair)) for pair in crossed] if self.cached else []
 
-        def step(i, classes_BT, log_probs_BT, keep_B, caches):
+        def unread(
+            i: Array, _classes_BT: Array, _log_probs_BT: Array, keep_B: Array, _caches: list[KeysValues]
+        ) -> Array:
+            return (i < total) & ops.any(keep_B)
+
+        def step(
+            i: Array, classes_BT: Array, log_probs_BT: Array, keep_B: Array, caches: list[KeysValues]
+        ) -> tuple[Array, Array, Array, Array, list[KeysValues]]:
             """Fill in position i; column 0 of the classes is the start."""
             if self.cached:
                 starts_B1 = ops.take(classes_BT, i[None], axis=1)
@@ -218,10 +229,10 @@ class Greedy(keras.Model):
             position_T = ops.arange(total)
             classes_BT = ops.where(ops.arange(total + 1) == i + 1, class_B[:, None], classes_BT)
             log_probs_BT = ops.where(position_T == i, log_prob_B[:, None], log_probs_BT)
-            return i + 1, classes_BT, log_probs_BT, keep_B & (class_B > 0), caches
+            return i + 1, classes_BT, log_probs_BT, (class_B > 0) & (i + 1 < frames_B), caches
 
         _, classes_BT, log_probs_BT, *_ = ops.while_loop(
-            lambda i, classes_BT, log_probs_BT, keep_B, caches: (i < total) & ops.any(keep_B),
+            unread,
             step,
             (
                 ops.convert_to_tensor(0),
@@ -254,4 +265,5 @@ class Transformer(LineModel):
 def canonical_name(path: str) -> str:
     """decoder/norm/gamma holds decoder.norm.scale, and so on."""
     name = path.replace("/", ".").replace("decoder.embedding", "embedding").replace("decoder.head", "head")
+    name = name.replace("feed_forward_0", "feed_forward.0").replace("feed_forward_1", "feed_forward.1")
     return name.replace("gamma", "scale").replace("beta", "bias")

@@ -9,7 +9,7 @@ from impl_numpy.device import Array, namespace
 
 
 def batch_norm(x_BHWC: Array, scale_C: Array, bias_C: Array, keep_BW: Array) -> tuple[Array, tuple, Array, Array]:
-    """Normalize each channel by its mean and its biased variance over the kept columns of the batch.
+    """Normalize each channel by its mean and its biased variance over the kept columns of the batch; x is overwritten.
 
     Returns:
         y, the cache, and the mean (C,) and variance (C,) that were used. Source: Ioffe & Szegedy 2015.
@@ -20,22 +20,27 @@ def batch_norm(x_BHWC: Array, scale_C: Array, bias_C: Array, keep_BW: Array) -> 
     keep_B1N = xp.broadcast_to(keep_BW[:, None], (batch, height, width)).reshape(batch, 1, -1).astype(x_BHWC.dtype)
     count = keep_B1N.sum()
     mean_C = (keep_B1N @ x_BNC).sum(axis=(0, 1)) / count
-    centered = x_BNC - mean_C
-    variance_C = (keep_B1N @ (centered * centered)).sum(axis=(0, 1)) / count
+    x_BNC -= mean_C
+    squares = x_BNC * x_BNC
+    variance_C = (keep_B1N @ squares).sum(axis=(0, 1)) / count
     inverse_C = 1 / xp.sqrt(variance_C + NORM_EPSILON)
-    centered *= inverse_C
-    y = (centered * scale_C + bias_C).reshape(x_BHWC.shape)
-    return y, (centered, inverse_C, scale_C, keep_B1N, count), mean_C, variance_C
+    # new memory costs as much as what is computed in it
+    y = xp.multiply(x_BNC, scale_C * inverse_C, out=squares)
+    y += bias_C
+    return y.reshape(x_BHWC.shape), (x_BNC, inverse_C, scale_C, keep_B1N, count), mean_C, variance_C
 
 
 def batch_norm_backward(dy_BHWC: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """dx, dscale, dbias; dy is zero wherever a column is not kept, and so is dx."""
-    normal_BNC, inverse_C, scale_C, keep_B1N, count = cache
-    dy = dy_BHWC.reshape(normal_BNC.shape)
+    """dx, dscale, dbias; only kept columns count. dy and the cache are overwritten."""
+    centered_BNC, inverse_C, scale_C, keep_B1N, count = cache
+    xp = namespace(dy_BHWC)
+    dy = dy_BHWC.reshape(centered_BNC.shape)
     dbias_C = (keep_B1N @ dy).sum(axis=(0, 1))
-    dscale_C = (keep_B1N @ (dy * normal_BNC)).sum(axis=(0, 1))
+    dscale_C = (keep_B1N @ (dy * centered_BNC)).sum(axis=(0, 1)) * inverse_C
     # the mean and the variance depend on every kept position
-    dx = dy - dbias_C / count - normal_BNC * (dscale_C / count)
+    shared = xp.multiply(centered_BNC, inverse_C * dscale_C / count, out=centered_BNC)
+    shared += dbias_C / count
+    dx = xp.subtract(dy, shared, out=dy)
     dx *= scale_C * inverse_C
     dx *= keep_B1N.swapaxes(1, 2)
     return dx.reshape(dy_BHWC.shape), dscale_C, dbias_C
@@ -44,7 +49,10 @@ def batch_norm_backward(dy_BHWC: Array, cache: tuple) -> tuple[Array, Array, Arr
 def batch_norm_reading(x_BHWC: Array, scale_C: Array, bias_C: Array, mean_C: Array, variance_C: Array) -> Array:
     """Normalize by the running statistics, so that a line does not depend on its batch."""
     factor_C = scale_C / namespace(x_BHWC).sqrt(variance_C + NORM_EPSILON)
-    return (x_BHWC - mean_C) * factor_C + bias_C
+    y = x_BHWC - mean_C
+    y *= factor_C
+    y += bias_C
+    return y
 
 
 def layer_norm(x_ND: Array, scale_D: Array, bias_D: Array) -> tuple[Array, tuple]:

@@ -78,9 +78,10 @@ class PyTorchRecognizer:
         train.fit(self, run)
 
     def placement(self) -> dict[str, Device]:
-        width = 8 if reads_lines(self.spec.rung) else self.spec.width
-        image = np.zeros((1, self.spec.height, width, 1))
-        logits = self._forward(image, np.array([width]), np.array([[1]]))
+        lines = reads_lines(self.spec.rung)
+        width = 8 if lines else self.spec.width
+        of_lines = (np.array([width]), np.array([[1]])) if lines else ()
+        logits = self._forward(np.zeros((1, self.spec.height, width, 1)), *of_lines)
         return {name: device_of(tensor) for name, tensor in {**self._canonical_weights(), "logits": logits}.items()}
 
     def tensors(self, batch: Batch | LineBatch) -> list[Tensor]:

@@ -57,7 +57,7 @@ def _strokes() -> tuple[Float[np.ndarray, "F K P 2"], Int[np.ndarray, "F K P"]]:
     return points, stroke_of
 
 
-def _bend(
+def bend(
     xy_KP2: Float[np.ndarray, "K P 2"], size: float, frequency: float, rng: np.random.Generator, kinds: int
 ) -> Float[np.ndarray, "K P 2"]:
     """A smooth displacement: the sum of three plane waves; `kinds` is K for one per character, 1 for one for all."""
@@ -68,7 +68,7 @@ def _bend(
     return shift_KP2
 
 
-def _affine(
+def affine(
     slant: Float[np.ndarray, "K"], turn: Float[np.ndarray, "K"], width: Float[np.ndarray, "K"]
 ) -> Float[np.ndarray, "K 2 2"]:
     """Widen, lean to the right, turn (radians); to be applied from the right to points whose y points down."""
@@ -95,10 +95,10 @@ def draw_page(writer: int) -> UInt8[np.ndarray, "K H X"]:
     misses_KS2 = rng.normal(0, rng.uniform(0.01, 0.04), (len(classes), stroke_KP.max() + 1, 2))
     xy_KP2 = xy_KP2 + misses_KS2[classes[:, None], stroke_KP]
     # the writer's own forms, then what differs from one character to the next, then a trembling pen
-    xy_KP2 = xy_KP2 + _bend(xy_KP2, rng.uniform(0.03, 0.075), 0.5, rng, 1)
-    xy_KP2 = xy_KP2 + _bend(xy_KP2, rng.uniform(0.03, 0.07), 0.7, rng, len(classes))
-    xy_KP2 = xy_KP2 + _bend(xy_KP2, rng.uniform(0.0, 0.012), 3.0, rng, len(classes))
-    xy_KP2 = xy_KP2 @ _affine(
+    xy_KP2 = xy_KP2 + bend(xy_KP2, rng.uniform(0.03, 0.075), 0.5, rng, 1)
+    xy_KP2 = xy_KP2 + bend(xy_KP2, rng.uniform(0.03, 0.07), 0.7, rng, len(classes))
+    xy_KP2 = xy_KP2 + bend(xy_KP2, rng.uniform(0.0, 0.012), 3.0, rng, len(classes))
+    xy_KP2 = xy_KP2 @ affine(
         slant=rng.normal(0.1, 0.2) + rng.normal(0, 0.07, len(classes)),
         turn=rng.normal(0, 0.06) + rng.normal(0, 0.07, len(classes)),
         width=np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.08, len(classes))),

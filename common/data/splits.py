@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from common.data.dataset import Split
+from common.data.lines import LineSplit
 from common.errors import UserError
 
 # one seed for every data set: which examples validate must not depend on a run
@@ -29,7 +32,10 @@ def hold_out(split: Split) -> tuple[Split, Split]:
     return split.take(np.sort(order_N[held:])), split.take(np.sort(order_N[:held]))
 
 
-def subset(split: Split, examples: int) -> Split:
+Kind = TypeVar("Kind", Split, LineSplit)
+
+
+def subset(split: Kind, examples: int) -> Kind:
     """So many examples of the split, in their old order; a larger subset holds the smaller one.
 
     Raises:

@@ -43,7 +43,7 @@ def learning_charts(
     """
     from matplotlib.ticker import MaxNLocator
 
-    per = " per character" if measure.examples == "lines" else ""
+    per = "character" if measure.examples == "lines" else "image"
     styles = {name: _STYLES[i % len(_STYLES)] for i, name in enumerate(order)}
 
     def validation(axes: Axes, against: str) -> None:
@@ -68,7 +68,7 @@ def learning_charts(
         for name, rows in metrics.items():
             steps, values = series(rows, "train/loss")
             _line(axes, name, styles, steps, smoothed(values), marked=False)
-        axes.set(xlabel="step", ylabel=f"training loss, nats{per}, smoothed")
+        axes.set(xlabel="step", ylabel=f"nats per {per}, smoothed")
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
 
     charts = {

@@ -135,6 +135,10 @@ def _text(figure: Figure, name: str, pieces: list[tuple[str, str]], left: float,
     x = left + _INDENT
     for text, kind in pieces:
         weight = "normal" if kind in ("right", "quiet") else "bold"
-        style: dict[str, Any] = {"family": ["DejaVu Sans Mono", "DejaVu Sans"], "weight": weight, "color": _COLOURS.get(kind, QUIET)}
+        style: dict[str, Any] = {
+            "family": ["DejaVu Sans Mono", "DejaVu Sans"],
+            "weight": weight,
+            "color": _COLOURS.get(kind, QUIET),
+        }
         figure.text(x / wide, y / high, text, fontsize=72 * advance * _EM / DPI, va="center", **style, **LITERAL)
         x += len(text) * advance / DPI

@@ -34,12 +34,11 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
         measure, budget = measure_of(rung), found["budget"]
         table = Table(title=f"{rung} on {budget['data']}", title_justify="left")
         table.add_column("framework")
-        scores = ("CER", "95% interval", "WER", "95% interval") if measure is CER else ("accuracy", "95% interval")
         for column in (
-            *scores,
+            *(("CER", "95% interval", "WER") if measure is CER else ("accuracy", "95% interval")),
             "parameters",
             f"to {percent(budget['target'], 0)}",
-            f"{measure.examples}/s",
+            "lines/s" if measure is CER else "examples/s",
             "step, ×PyTorch",
             "peak memory",
             "first step",
@@ -47,11 +46,14 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
         ):
             table.add_column(column, justify="right")
         for name, row in found["rows"].items():
+            low, high = row[f"{measure.metric}_interval"]
             reached = row["seconds_to_target"]
             memory = row["peak_memory_mb"]
             table.add_row(
                 name,
-                *(cell for score in scores[::2] for cell in _score(row, score.lower())),
+                percent(row[measure.metric], 2),
+                f"{percent(low)} to {percent(high)}",
+                *([percent(row["wer"], 2)] if measure is CER else []),
                 f"{row['parameters']:,}",
                 "not reached" if reached is None else duration(reached),
                 significant(row["examples_per_second"]),
@@ -74,9 +76,3 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
     for failure in report["failures"]:
         console.print(f"failed: {failure['what']}: {failure['reason']}")
     console.print(f"the report: {page}", soft_wrap=True)
-
-
-def _score(row: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """A rate and its interval."""
-    low, high = row[f"{name}_interval"]
-    return percent(row[name], 2), f"{percent(low)} to {percent(high)}"

@@ -40,7 +40,7 @@ def test_help_lists_every_command(argv: tuple[str, ...], command: Command) -> No
         assert f"\n  {name} " in outcome.out
 
 
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("rung", ["mlp", "cnn"])
 def test_every_field_is_a_flag_with_its_docstring_as_help(rung: str, command: Command) -> None:
     shown = command("train", "--rung", rung, "--help").out
     for prefix, fields in (("train", dataclasses.fields(TrainConfig)), ("spec", dataclasses.fields(RUNGS[rung]))):

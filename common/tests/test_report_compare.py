@@ -87,6 +87,7 @@ class Jobs:
         self.faults = {name: {"planted": 3, "caught": 3} for name in FRAMEWORKS}
         self.missed: list[dict[str, str]] = []
         self.training: dict[str, str] = {}
+        self.make_run: Callable[[Path, str], None] = make_run
 
     def suite(self, report: Path, mark: str, settings: jobs.Settings) -> str:
         self.asked.append(mark)
@@ -116,7 +117,7 @@ class Jobs:
             return ""
         self.asked.append(folder.name)
         if framework not in self.training:
-            make_run(folder, framework)
+            self.make_run(folder, framework)
         return self.training.get(framework, "")
 
 
@@ -157,7 +158,10 @@ def test_report_holds_the_figures_of_every_framework(out: Path, capsys: pytest.C
     assert rows["numpy"]["read_differently"] is None
     assert rows["pytorch"]["read_differently"] == 0
     assert rows["pytorch"]["lines_of_rung"] > 10
+    assert rows["pytorch"]["read_again"] == report["rungs"]["mlp"]["examples"] == 60
     assert report["versions"]["pytorch"] == "1.2.3"
+    assert report["settings"]["data"] == report["rungs"]["mlp"]["budget"]["data"] == "ink"
+    assert report["commands"][0].startswith("fourhands compare --tier quick --data ink --rungs mlp --frameworks numpy")
     printed = capsys.readouterr().out
     assert "same model" in printed
     assert "3,155" in printed
@@ -326,7 +330,7 @@ def test_unknown_name_gives_the_nearest(out: Path, arguments: dict[str, Any], wo
 
 
 def test_training_that_fails_gives_the_sentence_it_ended_with(tmp_path: Path) -> None:
-    settings = {"data": "inkk", "budgets": {"mlp": {"examples": 10, "epochs": 1}}}
+    settings = {"budgets": {"mlp": {"data": "inkk", "examples": 10, "epochs": 1}}}
     reason = jobs.run_training(tmp_path, settings, "mlp", "numpy")
     assert reason.startswith("unknown data 'inkk': did you mean 'ink'?")
     assert reason in (tmp_path / "runs" / "mlp-numpy.log").read_text()

@@ -25,6 +25,7 @@ from conformance.faults import FAULTS
 from conformance.tolerances import TOLERANCES
 
 HELP_COLUMNS = "80"
+_MODULES = ("parity", "lines", "definition", "learning")  # of `conformance.checks`, in the order to read them
 
 
 def parameters(rung: str) -> str:
@@ -40,7 +41,7 @@ def parameters(rung: str) -> str:
 def tolerances() -> str:
     """The gates that the suite holds implementations to."""
     rows = [
-        (row[0], row[1], row[2] if row[2:] else "all", f"{gate.limit:g}", f"{gate.noise:.1e}", gate.norm, gate.reason)
+        (row[0], row[1], ", ".join(row[2:]) or "all", f"{gate.limit:g}", f"{gate.noise:.1e}", gate.norm, gate.reason)
         for row, gate in TOLERANCES.items()
     ]
     return table(("what", "dtype", "for", "limit", "noise seen", "norm", "reason"), rows)
@@ -49,7 +50,7 @@ def tolerances() -> str:
 def suite() -> str:
     """What each check says of itself."""
     found = [check for _, check in inspect.getmembers(checks, inspect.isfunction) if _is_check(check)]
-    found.sort(key=lambda check: check.__code__.co_firstlineno)
+    found.sort(key=lambda check: (_MODULES.index(check.__module__.rpartition(".")[2]), check.__code__.co_firstlineno))
     return table(
         ("check", "what it holds"),
         [(check.__name__.replace("_", " "), (check.__doc__ or "").splitlines()[0]) for check in found],

@@ -1,0 +1,69 @@
+"""English text to write lines of: the prose of Python's own documentation, which every Python carries."""
+
+from __future__ import annotations
+
+import re
+import string
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+CHARACTERS = " !\"#$%&'()*+,-./" + string.digits + ":;=?@" + string.ascii_uppercase + string.ascii_lowercase
+Part = Literal["train", "validation", "test"]
+
+# of every ten topics one is for validation and one for the test
+_PARTS: tuple[Part, ...] = ("test", "validation", *("train",) * 8)
+_NUMBER = 0.08  # share of words that a number takes the place of
+_MIXED = 0.06  # share of words that a string of any characters takes the place of
+_CAPITALS = 0.08  # share of words set in capitals
+
+
+@cache
+def words(part: Part) -> tuple[str, ...]:
+    """The words of one part of the topics, in their order; tables, rules and code are left out."""
+    from pydoc_data import topics  # half a megabyte of text
+
+    known = set(CHARACTERS)
+    found: list[str] = []
+    for i, topic in enumerate(sorted(topics.topics)):
+        if _PARTS[i % len(_PARTS)] != part:
+            continue
+        for paragraph in re.split(r"\n\s*\n", topics.topics[topic]):
+            # prose starts at the margin; code, grammar and tables are indented or ruled
+            if re.match(r"\S", paragraph) and not re.search(r"[=*~+-]{4}|::=|\|", paragraph):
+                prose = re.sub(r"[*`]+", "", paragraph)  # marks of emphasis
+                found += [word for word in prose.split() if set(word) <= known]
+    return tuple(found)
+
+
+def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str = CHARACTERS) -> str:
+    """A line of text: words that follow each other, of at most so many of `characters` together.
+
+    Its length is drawn evenly from 4 (or `most`, if that is less) to `most`. Some words are replaced by numbers, by
+    capitals and by strings of any characters, so that rare characters are seen often enough to be learnt.
+    """
+    length = int(rng.integers(min(4, most), most + 1))
+    prose = words(part)
+    start = int(rng.integers(len(prose)))
+    kept = set(characters) - {" "}
+    text = ""
+    for i in range(start, start + length):
+        word = "".join(c for c in _varied(prose[i % len(prose)], rng) if c in kept)
+        longer = f"{text} {word}" if text and word and " " in characters else text + word
+        if len(longer) > length:
+            break
+        text = longer
+    return text or "".join(rng.choice(sorted(kept), length))
+
+
+def _varied(word: str, rng: np.random.Generator) -> str:
+    kind = rng.random()
+    if kind < _NUMBER:
+        number = int(10 ** rng.uniform(0, 6))
+        return rng.choice([f"{number}", f"{number:,}", f"{number % 100}%", f"${number / 100:.2f}", f"#{number % 1000}"])
+    if kind < _NUMBER + _MIXED:
+        return "".join(rng.choice(list(CHARACTERS[1:]), int(rng.integers(1, 6))))
+    if kind < _NUMBER + _MIXED + _CAPITALS:
+        return word.upper()
+    return word

@@ -1,0 +1,214 @@
+"""ALTO 2 to 4 and PAGE 2013 to 2019: the XML files that say where on a page image each line stands, and what it reads.
+
+Sources: https://www.loc.gov/standards/alto and https://github.com/PRImA-Research-Lab/PAGE-XML.
+"""
+
+# P points; a point is (x, y) in pixels of the image from its upper left corner
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError  # the error only; defusedxml parses
+
+import numpy as np
+from jaxtyping import Float
+
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_ALTO = re.compile(r"http://www\.loc\.gov/standards/alto/ns-v[234]([.-]\d+)*#?")
+_PAGE = re.compile(r"http://schema\.primaresearch\.org/PAGE/gts/pagecontent/201[3-9]-\d\d-\d\d")
+
+Points = Float[np.ndarray, "P 2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextLine:
+    """A line as its page's file describes it."""
+
+    number: int
+    """Its place in the file, from 1."""
+    text: str
+    """Normalised (NFC), white space at its ends removed; may be empty."""
+    outline: Points
+    """Corners of the polygon around its ink, or of its box if it has no polygon; empty if it has neither."""
+    baseline: Points
+    """What its letters stand on, in either direction; empty if not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page, and the lines on it in the order of the file."""
+
+    image_name: str
+    """Empty if not given."""
+    size: tuple[int, int] | None
+    """(width, height) of the image, where given."""
+    lines: tuple[TextLine, ...]
+
+
+def read_page(path: Path) -> Page:
+    """Read an ALTO or PAGE file.
+
+    Raises:
+        UserError: the file cannot be read, is not well-formed, declares entities, is of another schema, or holds
+            something else than one page with numbers for coordinates.
+    """
+    # slow to import, and most data needs none of it
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import parse
+
+    try:
+        root: Element = parse(path).getroot()
+    except DefusedXmlException as error:
+        raise UserError(
+            f"{path.name} declares entities ({type(error).__name__}), which ALTO and PAGE never need and an attack on "
+            "the parser does; remove the file, or its declarations"
+        ) from None
+    except (ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that does not exist
+        raise UserError(f"{path.name} is not well-formed XML ({error}); export or copy it again") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+    namespace = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
+    _strip_namespace(root)
+    if root.tag == "alto" and _ALTO.fullmatch(namespace):
+        return _alto(path, root)
+    if root.tag == "PcGts" and _PAGE.fullmatch(namespace):
+        return _page(path, root)
+    raise UserError(
+        f"{path.name} is <{root.tag}> of the schema {namespace or 'without a name'!r}; expected ALTO 2 to 4 or PAGE "
+        "2013 to 2019, export it in one of these or move it elsewhere"
+    )
+
+
+def _strip_namespace(root: Element) -> None:
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+
+
+def _alto(path: Path, root: Element) -> Page:
+    unit = (root.findtext("Description/MeasurementUnit") or "pixel").strip()
+    if unit != "pixel":
+        raise UserError(f"{path.name} measures in {unit}; expected pixels, export it with the unit 'pixel'")
+    page = _only_page(path, root)
+    return Page(
+        image_name=(root.findtext("Description/sourceImageInformation/fileName") or "").strip(),
+        size=_size(path, page.get("WIDTH"), page.get("HEIGHT")),
+        lines=tuple(_alto_line(path, number, line) for number, line in enumerate(page.iter("TextLine"), start=1)),
+    )
+
+
+def _alto_line(path: Path, number: int, line: Element) -> TextLine:
+    where = f"{path.name}, line {number}"
+    box = [line.get(name) for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
+    polygon = line.find("Shape/Polygon")
+    outline = points_of(where, "" if polygon is None else polygon.get("POINTS", ""))
+    if not len(outline) and None not in box:
+        left, top, width, height = numbers_of(where, " ".join(filter(None, box)))
+        outline = np.array([(left, top), (left + width, top), (left + width, top + height), (left, top + height)])
+    baseline = line.get("BASELINE", "")
+    if baseline and len(numbers_of(where, baseline)) == 1:  # ALTO up to 4.0: its height on the page
+        ends = (outline[:, 0].min(), outline[:, 0].max()) if len(outline) else ()
+        baseline = " ".join(f"{x} {baseline}" for x in ends)
+    return TextLine(
+        number=number, text=_clean(_alto_text(line)), outline=outline, baseline=points_of(where, baseline)
+    )
+
+
+def _alto_text(line: Element) -> str:
+    parts = []
+    # many writers of ALTO leave the spaces between words out
+    between = "" if line.find("SP") is not None else " "
+    for element in line:
+        if element.tag == "String":
+            parts.append(between + element.get("CONTENT", ""))
+        elif element.tag == "SP":
+            parts.append(" ")
+        elif element.tag == "HYP":
+            parts.append(element.get("CONTENT", "-"))
+    return "".join(parts)
+
+
+def _page(path: Path, root: Element) -> Page:
+    page = _only_page(path, root)
+    return Page(
+        image_name=page.get("imageFilename", "").strip(),
+        size=_size(path, page.get("imageWidth"), page.get("imageHeight")),
+        lines=tuple(_page_line(path, number, line) for number, line in enumerate(page.iter("TextLine"), start=1)),
+    )
+
+
+def _page_line(path: Path, number: int, line: Element) -> TextLine:
+    where = f"{path.name}, line {number}"
+    coordinates, baseline = (line.find(name) for name in ("Coords", "Baseline"))
+    # alternatives are numbered from the best; only one of them may lack its number
+    readings = sorted(line.findall("TextEquiv"), key=lambda reading: _index(where, reading))
+    return TextLine(
+        number=number,
+        text=_clean(readings[0].findtext("Unicode") or "") if readings else "",
+        outline=points_of(where, "" if coordinates is None else coordinates.get("points", "")),
+        baseline=points_of(where, "" if baseline is None else baseline.get("points", "")),
+    )
+
+
+def _index(where: str, reading: Element) -> float:
+    index = reading.get("index")
+    return -1 if index is None else numbers_of(where, index)[0]
+
+
+def _only_page(path: Path, root: Element) -> Element:
+    pages = list(root.iter("Page"))
+    if len(pages) != 1:
+        raise UserError(f"{path.name} describes {len(pages)} pages; expected one page and one image per file")
+    return pages[0]
+
+
+def _size(path: Path, width: str | None, height: str | None) -> tuple[int, int] | None:
+    if width is None or height is None:
+        return None
+    across, down = numbers_of(path.name, f"{width} {height}")
+    return round(across), round(down)
+
+
+def _clean(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def numbers_of(where: str, text: str) -> list[float]:
+    """The numbers in `text`, between commas or spaces.
+
+    Raises:
+        UserError: something in it is no number, or infinite; `where` it stands is named.
+    """
+    return list(_numbers(where, text))
+
+
+def _numbers(where: str, text: str) -> Iterator[float]:
+    for word in text.replace(",", " ").split():
+        try:
+            number = float(word)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise UserError(f"{where}: {word!r} is not a coordinate; expected numbers such as '12,40 310,42'")
+        yield number
+
+
+def points_of(where: str, text: str) -> Points:
+    """The points in `text`, written `x,y x,y` or `x y x y`.
+
+    Raises:
+        UserError: they are not pairs of numbers; `where` they stand is named.
+    """
+    numbers = numbers_of(where, text)
+    if len(numbers) % 2:
+        raise UserError(f"{where}: {len(numbers)} coordinates; expected pairs of x and y")
+    return np.array(numbers, dtype=np.float64).reshape(-1, 2)

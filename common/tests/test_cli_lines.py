@@ -1,0 +1,240 @@
+"""The command line with lines, through `main` in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.charset import Charset
+from common.cli import main
+from common.data import sources
+from common.data.lines import LineDataset, LineSplit, Refused
+from common.spec import RUNGS
+from common.tests.conftest import Command
+from common.training.config import TrainConfig
+from common.weights import load_weights
+
+SIZES = {
+    "lstm_ctc": ["--spec.frame-dim", "16", "--spec.hidden-dim", "12"],
+    "transformer": ["--spec.model-dim", "16", "--spec.num-heads", "2", "--spec.feed-forward-dim", "16"],
+}
+STEM = ["--spec.height", "8", "--spec.stem-channels", "4", "--spec.stem-strides", "2"]
+TRAIN = ["--train.epochs", "2", "--train.batch-size", "8", "--train.learning-rate", "0.02"]
+
+
+def line(text: str) -> np.ndarray:
+    """A letter is a bar of 4 columns at a height of its own, with 2 columns of paper after it."""
+    image_HW = np.zeros((8, 6 * len(text)), np.uint8)
+    for i, character in enumerate(text):
+        image_HW["abcdé".index(character) + 1, 6 * i : 6 * i + 4] = 255
+    return image_HW
+
+
+def split(count: int, seed: int, letters: str) -> LineSplit:
+    rng = np.random.default_rng(seed)
+    texts = ["".join(rng.choice(list(letters), rng.integers(2, 8))) for _ in range(count)]
+    images = [line(text) for text in texts]
+    widths_N = np.array([image.shape[1] for image in images])
+    names = [f"line {i}" for i in range(count)]
+    return LineSplit(images=images, widths_N=widths_N, texts=texts, names=names, writers_N=np.arange(count) // 4)
+
+
+def load_lines(data: str, *, height: int, examples: int = 0, **_: Any) -> LineDataset:
+    train = split(examples or 60, 0, "abcd" if data == "ink_lines" else "bcdé")
+    return LineDataset(
+        name=data,
+        charset=Charset.of(train.texts),
+        train=train,
+        validation=split(20, 1, "abcd"),
+        test=split(20, 2, "abcd" if data == "ink_lines" else "abcé"),
+        refused=(Refused(name="line x", reason="too long"),),
+    )
+
+
+@pytest.fixture(autouse=True)
+def bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of bars, whatever data is asked for."""
+    monkeypatch.setattr(sources, "load_lines", load_lines, raising=False)
+
+
+def arguments(rung: str, out: Path) -> list[str]:
+    return ["train", "--rung", rung, *STEM, *SIZES[rung], *TRAIN, "--out", str(out)]
+
+
+@pytest.fixture(scope="module", params=["lstm_ctc", "transformer"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of lines that `fourhands train` completed; not to be written to."""
+    out = tmp_path_factory.mktemp("runs") / "lines"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sources, "load_lines", load_lines, raising=False)
+        assert main(arguments(request.param, out)) == 0
+    return out
+
+
+@pytest.mark.parametrize("rung", SIZES)
+def test_every_field_is_a_flag_and_lines_have_their_own_defaults(rung: str, command: Command) -> None:
+    shown = command("train", "--rung", rung, "--help").out
+    for prefix, fields in (("train", dataclasses.fields(TrainConfig)), ("spec", dataclasses.fields(RUNGS[rung]))):
+        for field in fields:
+            flag = f"--{prefix}.{field.name.replace('_', '-')} "
+            assert (flag in shown or flag.rstrip() + "\n" in shown) is (field.name != "num_classes"), flag
+    words = " ".join(shown.replace("│", " ").split())
+    assert "NAME or NAME:FOLDER; see `fourhands data list`. (default: ink_lines)" in words
+    assert "Examples per step. (default: 32)" in words
+    assert "Height that lines are scaled to, pixels. (default: 28)" in words
+
+
+def test_run_folder_holds_all_that_belongs_to_a_run(finished: Path) -> None:
+    names = {"config.json", "weights.safetensors", "metrics.jsonl", "result.json", "predictions.npz"}
+    pictures = {"curves.png", "readings.png", "confusion.png"}
+    assert {path.name for path in finished.iterdir()} == names | pictures
+    for name in pictures:
+        with Image.open(finished / name) as image:
+            assert min(image.size) > 100
+
+
+def test_result_says_what_was_reached_and_how(finished: Path) -> None:
+    result = json.loads((finished / "result.json").read_text())
+    expected = {"data": "ink_lines", "split": "test", "examples": 20, "steps": 2 * 8, "refused": 1}
+    assert {name: result[name] for name in expected} == expected
+    assert result["cer_interval"][0] <= result["cer"] <= result["cer_interval"][1]
+    edits = result["substitutions"] + result["insertions"] + result["deletions"]
+    assert result["cer"] == edits / result["characters"]
+    assert len(result["buckets"]) > 1
+    assert "accuracy" not in result
+
+
+def test_metrics_hold_the_rates_of_every_epoch_and_the_best_is_the_lowest(finished: Path) -> None:
+    rows = [json.loads(row) for row in (finished / "metrics.jsonl").read_text().splitlines()]
+    epochs = [row for row in rows if "validation/cer" in row]
+    assert [row["epoch"] for row in epochs] == [1, 2]
+    assert all({"validation/wer", "validation/loss", "seconds"} <= row.keys() for row in epochs)
+    result = json.loads((finished / "result.json").read_text())
+    best = min(epochs, key=lambda row: row["validation/cer"])
+    assert (best["epoch"], best["validation/cer"]) == (result["best_epoch"], result["best_validation_cer"])
+
+
+def test_evaluate_repeats_the_result(finished: Path, command: Command) -> None:
+    again = json.loads(command("evaluate", finished, "--json").out)
+    kept = json.loads((finished / "result.json").read_text())
+    for name in ("cer", "cer_interval", "wer", "loss", "most_confused"):
+        assert again[name] == kept[name], name
+    assert f"CER {kept['cer']:.2%}" in command("evaluate", finished).out
+
+
+def test_evaluate_names_the_characters_that_the_model_does_not_know(finished: Path, command: Command) -> None:
+    shown = command("evaluate", finished, "--data", "pages:x").out
+    unknown = sum(text.count("é") for text in load_lines("pages:x", height=8).test.texts)
+    assert "lines hold characters that the model does not know" in shown
+    assert f"not known: é ({unknown})" in shown
+
+
+def test_beam_and_prior_are_for_ctc(finished: Path, command: Command) -> None:
+    outcome = command("evaluate", finished, "--beam", "4", "--ngram")
+    if json.loads((finished / "config.json").read_text())["rung"] == "lstm_ctc":
+        assert outcome.code == 0
+    else:
+        outcome.refuses("--beam and --ngram are for lstm_ctc", "a transformer")
+    command("evaluate", finished, "--beam", "-1").refuses("--beam is -1")
+
+
+def test_prior_needs_a_beam(finished: Path, command: Command) -> None:
+    command("evaluate", finished, "--ngram").refuses("--ngram")
+
+
+def test_verify_passes_the_weights_as_they_were_saved_and_fails_others(
+    finished: Path, tmp_path: Path, command: Command
+) -> None:
+    assert json.loads(command("verify", finished, "--framework", "numpy", "--json").out)[0]["worst"] < 1e-5
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(finished / "weights.safetensors", "numpy") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    tensors["head.bias"] = tensors["head.bias"] + np.float32(1e-4 * np.abs(tensors["golden.logits"]).max())
+    save_file(tensors, tmp_path / "moved.safetensors", metadata)
+    outcome = command("verify", tmp_path / "moved.safetensors", "--framework", "numpy")
+    assert outcome.code == 1
+    assert "DIFFERS" in outcome.out
+
+
+def test_same_flags_give_the_same_weights_and_a_resumed_run_too(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from common.training.keeper import Keeper
+
+    step_done = Keeper.step_done
+
+    def cut(self: Keeper, progress: Any, *rest: Any) -> None:
+        step_done(self, progress, *rest)
+        if progress.step == 11:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Keeper, "step_done", cut)
+        assert command(*arguments("lstm_ctc", tmp_path / "cut")).code == 130
+    assert command(*arguments("lstm_ctc", tmp_path / "cut"), "--resume").code == 0
+    assert command(*arguments("lstm_ctc", tmp_path / "whole")).code == 0
+    for name in ("weights.safetensors", "predictions.npz", "readings.png", "confusion.png"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_run_starts_from_another_charset_s_weights(finished: Path, tmp_path: Path, command: Command) -> None:
+    rung = json.loads((finished / "config.json").read_text())["rung"]
+    few = ["--train.examples", "40", "--train.epochs", "1", "--train.learning-rate", "1e-9"]
+    flags = [*arguments(rung, tmp_path / "run"), "--data", "pages:x", "--start-from", finished, *few]
+    outcome = command(*flags)
+    assert outcome.code == 0
+    assert "3 of 4 characters carried over" in outcome.out
+    before, after = (load_weights(run / "weights.safetensors") for run in (finished, tmp_path / "run"))
+    assert "".join(after.charset.characters) == "bcdé"
+    # classes 2, 3 and 4 were b, c and d; with so small a rate they stay what they were
+    np.testing.assert_allclose(after.weights["head.kernel"][:, 1:4], before.weights["head.kernel"][:, 2:5], atol=1e-6)
+    assert after.provenance["start_from"] == str(finished)
+
+
+def test_start_from_weights_of_other_sizes_is_refused(finished: Path, tmp_path: Path, command: Command) -> None:
+    rung = json.loads((finished / "config.json").read_text())["rung"]
+    flags = arguments(rung, tmp_path / "run")
+    command(*flags, "--start-from", finished, "--spec.height", "9").refuses("spec.height 8 and not 9")
+    command(*flags, "--start-from", tmp_path / "nowhere").refuses("nowhere does not exist")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rung", "flag", "words"),
+    [
+        ("lstm_ctc", ["--train.balance"], "train.balance is for characters"),
+        ("mlp", ["--train.augment"], "are for lines"),
+        ("mlp", ["--train.writer-pattern", "x"], "are for lines"),
+    ],
+)
+def test_flags_of_the_other_kind_of_data_are_refused(
+    rung: str, flag: list[str], words: str, tmp_path: Path, command: Command
+) -> None:
+    command("train", "--rung", rung, *flag, "--out", tmp_path / "run").refuses(words)
+
+
+def test_read_gives_a_text_and_the_confidence_of_each_character(
+    finished: Path, tmp_path: Path, command: Command
+) -> None:
+    for text in ("abcd", "dd"):
+        Image.fromarray(line(text)).save(tmp_path / f"{text}.png")
+    rows = json.loads(command("read", finished, tmp_path / "abcd.png", tmp_path / "dd.png", "--json").out)
+    assert [row["image"] for row in rows] == [str(tmp_path / "abcd.png"), str(tmp_path / "dd.png")]
+    for row in rows:
+        assert len(row["character_confidences"]) == len(row["text"])
+        assert all(0 <= share <= 1 for share in (row["confidence"], *row["character_confidences"]))
+
+
+def test_line_wider_than_any_is_refused(finished: Path, tmp_path: Path, command: Command) -> None:
+    wide_HW = np.zeros((8, sources.WIDEST + 40), np.uint8)
+    wide_HW[2:6, 2:-2] = 255
+    Image.fromarray(wide_HW).save(tmp_path / "wide.png")
+    command("read", finished, tmp_path / "wide.png").refuses("wide.png", "pixels wide", "at most 2,048")

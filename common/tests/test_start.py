@@ -1,0 +1,82 @@
+"""Starting from another model's weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from common.charset import Charset
+from common.errors import UserError
+from common.spec import CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
+from common.training.start import carry_over
+from common.weights import Golden, WeightsFile, initial_weights
+
+BEFORE, NOW = Charset(tuple("abc")), Charset(tuple("cdab"))
+SPECS: dict[str, Spec] = {
+    "lstm_ctc": LSTMCTCSpec(num_classes=4, stem_channels=(2,), stem_strides=(2,), frame_dim=3, hidden_dim=2),
+    "transformer": TransformerSpec(
+        num_classes=4, stem_channels=(2,), stem_strides=(2,), model_dim=4, num_heads=2, feed_forward_dim=3
+    ),
+    "mlp": MLPSpec(num_classes=3, hidden_dims=(4,)),
+    "cnn": CNNSpec(num_classes=3, channels=(2,), hidden_dim=4),
+}
+
+
+def trained(spec: Spec) -> WeightsFile:
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(size=array.shape).astype(np.float32) for name, array in initial_weights(spec, 0).items()
+    }
+    golden = Golden(images_GHW=np.zeros((1, 28, 28), np.uint8), logits=np.zeros((1, spec.num_classes), np.float32))
+    return WeightsFile(spec=spec, charset=BEFORE, weights=weights, golden=golden)
+
+
+@pytest.mark.parametrize("rung", SPECS)
+def test_classes_follow_their_characters_and_new_ones_start_from_the_seed(rung: str) -> None:
+    lines = rung in ("lstm_ctc", "transformer")
+    before, spec = trained(SPECS[rung]), replace(SPECS[rung], num_classes=4 + lines)
+    start, fresh = carry_over(before, spec, NOW, seed=5), initial_weights(spec, 5)
+    assert start.carried == 3
+    *inner, kernel, bias = spec.parameters()
+    # of "cdab", c was class 2, a 0 and b 1 of the characters
+    places = {0: 0, 1: 3, 3: 1, 4: 2} if lines else {0: 2, 2: 0, 3: 1}
+    new = 2 if lines else 1
+    for ours, theirs in places.items():
+        np.testing.assert_array_equal(start.weights[kernel][:, ours], before.weights[kernel][:, theirs])
+        assert start.weights[bias][ours] == before.weights[bias][theirs]
+    np.testing.assert_array_equal(start.weights[kernel][:, new], fresh[kernel][:, new])
+    assert start.weights[bias][new] == 0
+    for name in inner:
+        if name == "embedding.kernel":
+            for ours, theirs in places.items():
+                np.testing.assert_array_equal(start.weights[name][ours], before.weights[name][theirs])
+            np.testing.assert_array_equal(start.weights[name][new], fresh[name][new])
+        else:
+            np.testing.assert_array_equal(start.weights[name], before.weights[name], err_msg=name)
+
+
+def test_characters_that_are_gone_are_left_behind() -> None:
+    spec = replace(SPECS["lstm_ctc"], num_classes=2)
+    start = carry_over(trained(SPECS["lstm_ctc"]), spec, Charset(("b",)), seed=0)
+    assert start.carried == 1
+    assert start.weights["head.bias"].tolist() == trained(SPECS["lstm_ctc"]).weights["head.bias"][[0, 2]].tolist()
+
+
+def test_dropout_may_differ() -> None:
+    carry_over(trained(SPECS["mlp"]), replace(SPECS["mlp"], dropout=0.0), BEFORE, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (SPECS["mlp"], "rung 'transformer' and not 'mlp'"),
+        (replace(SPECS["transformer"], num_heads=1), "spec.num_heads 2 and not 1"),
+        (replace(SPECS["transformer"], height=32), "spec.height 28 and not 32"),
+    ],
+    ids=["another rung", "another number of heads", "another height"],
+)
+def test_weights_of_another_model_are_refused(spec: Spec, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        carry_over(trained(SPECS["transformer"]), spec, BEFORE, seed=0)
