@@ -310,7 +310,7 @@ def _batch(
 ) -> LineBatch:
     """Some lines as one batch; characters that the model does not know are left out of the labels."""
     labels = [charset.encode(split.texts[i]) for i in chosen]
-    pass
+    labels = [label[label > 0] for label in labels]
     return LineBatch(
         images_BHW1=pad([split.images[int(i)] for i in chosen], width or int(split.widths_N[chosen].max())),
         widths_B=split.widths_N[chosen].astype(np.int32),

@@ -65,8 +65,8 @@ def decode(
     graphdef: nnx.GraphDef[Any],
     cached: bool,
 ) -> tuple[Int[Array, "B T"], Float[Array, "B T"]]:
-    """See `transformer.Transformer.decode`."""
-    return nnx.merge(graphdef, params, statistics).decode(images_BHW1, widths_B, cached=cached)
+    """See `transformer.decode`."""
+    return transformer.decode(nnx.merge(graphdef, params, statistics), images_BHW1, widths_B, cached=cached)
 
 
 class JaxRecognizer:

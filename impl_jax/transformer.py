@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -137,7 +138,9 @@ class Transformer(nnx.Module):
     ) -> Float[Array, "B L+1 K"]:
         """Row i scores what follows the first i characters."""
         memories, keep_B11T = self.encode(images_BHW1, widths_B, training=training)
-        x_BND = self.dropout(self.embed(shifted(labels_BL)), deterministic=rngs is None, rngs=rngs)
+        ids_BN = shifted(labels_BL)
+        rows_ND = position_rows(ids_BN.shape[1], self.embedding.features, self.embedding.dtype)
+        x_BND = self.dropout(self.embed(ids_BN, rows_ND), deterministic=rngs is None, rngs=rngs)
         for layer, memory in zip(self.decoder, memories, strict=True):
             x_BND, _ = layer(x_BND, memory, keep_B11T, rngs=rngs)
         logits_BNK = self.head(self.decoder_norm(x_BND))
@@ -152,67 +155,9 @@ class Transformer(nnx.Module):
         frames_BTD += position_rows(*frames_BTD.shape[1:], frames_BTD.dtype)
         return [layer.cross_attention.keys_values(frames_BTD) for layer in self.decoder], keep_BT[:, None, None]
 
-    def embed(self, ids_BN: Int[Array, "B N"]) -> Float[Array, "B N D"]:
-        """√D · embedding + position, for a text from its first position on."""
-        x_BND = self.embedding(ids_BN) * self.embedding.features**0.5
-        return x_BND + position_rows(*x_BND.shape[1:], x_BND.dtype)
-
-    def decode(
-        self, images_BHW1: Float[Array, "B H W 1"], widths_B: Int[Array, "B"], *, cached: bool
-    ) -> tuple[Int[Array, "B T"], Float[Array, "B T"]]:
-        """The most probable class at each position and its log-probability, 0 after the end of the text.
-
-        One compiled loop, left when every line has ended. Cached, a turn works out one position; without, all of them.
-        """
-        memories, keep_B11T = self.encode(images_BHW1, widths_B)
-        batch, length = len(keep_B11T), keep_B11T.shape[-1]
-        blank = jnp.zeros((batch, length, *memories[0][0].shape[2:]), memories[0][0].dtype)
-        start = Decoding(
-            position=jnp.int32(0),
-            ids_BT=jnp.zeros((batch, length), jnp.int32),
-            scores_BT=jnp.zeros((batch, length), blank.dtype),
-            ended_B=jnp.zeros(batch, bool),
-            caches=[(blank, blank)] * len(memories) if cached else [],
-        )
-
-        def unfinished(state: Decoding) -> Bool[Array, ""]:
-            return (state.position < length) & ~state.ended_B.all()
-
-        def advance(state: Decoding) -> Decoding:
-            position, caches = state.position, []
-            x_BND = self.embed(shifted(state.ids_BT)[:, :-1])
-            if cached:
-                x_BND = jax.lax.dynamic_slice_in_dim(x_BND, position, 1, axis=1)
-                for layer, memory, cache in zip(self.decoder, memories, state.caches, strict=True):
-                    x_BND, cache = layer(x_BND, memory, keep_B11T, cache=cache, position=position)
-                    caches.append(cache)
-            else:
-                for layer, memory in zip(self.decoder, memories, strict=True):
-                    x_BND, _ = layer(x_BND, memory, keep_B11T)
-                x_BND = jax.lax.dynamic_slice_in_dim(x_BND, position, 1, axis=1)
-            scores_BK = nnx.log_softmax(self.head(self.decoder_norm(x_BND))[:, 0])
-            best_B = jnp.where(state.ended_B, 0, scores_BK.argmax(axis=1))
-            best_scores_B = jnp.where(state.ended_B, 0, scores_BK.max(axis=1))
-            return Decoding(
-                position=position + 1,
-                ids_BT=state.ids_BT.at[:, position].set(best_B.astype(jnp.int32)),
-                scores_BT=state.scores_BT.at[:, position].set(best_scores_B),
-                ended_B=state.ended_B | (best_B == 0),
-                caches=caches,
-            )
-
-        end = jax.lax.while_loop(unfinished, advance, start)
-        return end.ids_BT, end.scores_BT
-
-
-class Decoding(NamedTuple):
-    """What greedy decoding carries from one position to the next."""
-
-    position: Int[Array, ""]
-    ids_BT: Int[Array, "B T"]
-    scores_BT: Float[Array, "B T"]
-    ended_B: Bool[Array, "B"]
-    caches: list[KeysValues]
+    def embed(self, ids_BN: Int[Array, "B N"], rows_ND: Float[Array, "N D"]) -> Float[Array, "B N D"]:
+        """√D · embedding + position."""
+        return self.embedding(ids_BN) * self.embedding.features**0.5 + rows_ND
 
 
 def shifted(ids_BN: Int[Array, "B N"]) -> Int[Array, "B N+1"]:
@@ -223,6 +168,66 @@ def shifted(ids_BN: Int[Array, "B N"]) -> Int[Array, "B N+1"]:
 def position_rows(length: int, width: int, dtype: np.dtype) -> Float[Array, "{length} {width}"]:
     """The spec's positions, in the model's dtype."""
     return jnp.asarray(positions(length, width), dtype)
+
+
+# --- decoding
+class Decoding(NamedTuple):
+    """What the loop carries from one position to the next."""
+
+    position: Int[Array, ""]
+    ids_BN: Int[Array, "B T+1"]
+    """Column 0 is the start."""
+    scores_BT: Float[Array, "B T"]
+    keep_B: Bool[Array, "B"]
+    """Whose text has not ended."""
+    caches: list[KeysValues]
+    """Of each layer's self-attention; none without the cache."""
+
+
+def decode(
+    model: Transformer, images_BHW1: Float[Array, "B H W 1"], widths_B: Int[Array, "B"], *, cached: bool
+) -> tuple[Int[Array, "B T"], Float[Array, "B T"]]:
+    """The most probable class at each position and its log-probability; see `common.recognizer.Decoder`.
+
+    One compiled loop, whose shapes depend on the images' alone. Cached, a turn works out one position; without, all.
+    """
+    memories, keep_B11T = model.encode(images_BHW1, widths_B)
+    frames_B, length = keep_B11T.sum((1, 2, 3)), keep_B11T.shape[3]
+    rows_TD = position_rows(length, model.embedding.features, model.embedding.dtype)
+    start = Decoding(
+        position=jnp.int32(0),
+        ids_BN=jnp.zeros((len(frames_B), length + 1), jnp.int32),
+        scores_BT=jnp.zeros((len(frames_B), length), rows_TD.dtype),
+        keep_B=jnp.ones(len(frames_B), bool),
+        caches=jax.tree.map(jnp.zeros_like, memories) if cached else [],
+    )
+
+    def advance(state: Decoding) -> Decoding:
+        position, caches = state.position, []
+        at_position = partial(jax.lax.dynamic_slice_in_dim, start_index=position, slice_size=1)
+        if cached:
+            x_BND = model.embed(at_position(state.ids_BN, axis=1), at_position(rows_TD))
+            for layer, memory, cache in zip(model.decoder, memories, state.caches, strict=True):
+                x_BND, cache = layer(x_BND, memory, keep_B11T, cache=cache, position=position)
+                caches.append(cache)
+        else:
+            x_BND = model.embed(state.ids_BN[:, :-1], rows_TD)
+            for layer, memory in zip(model.decoder, memories, strict=True):
+                x_BND, _ = layer(x_BND, memory, keep_B11T)
+            x_BND = at_position(x_BND, axis=1)
+        scores_BK = nnx.log_softmax(model.head(model.decoder_norm(x_BND)).squeeze(1))
+        best_B = jnp.where(state.keep_B, scores_BK.argmax(axis=1).astype(jnp.int32), 0)
+        scores_B = jnp.where(state.keep_B, scores_BK.max(axis=1), 0)
+        return Decoding(
+            position=position + 1,
+            ids_BN=state.ids_BN.at[:, position + 1].set(best_B),
+            scores_BT=state.scores_BT.at[:, position].set(scores_B),
+            keep_B=(best_B != 0) & (position + 1 < frames_B),
+            caches=caches,
+        )
+
+    end = jax.lax.while_loop(lambda state: state.keep_B.any(), advance, start)
+    return end.ids_BN[:, 1:], end.scores_BT
 
 
 # --- loss

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -62,11 +63,13 @@ class KerasRecognizer:
         widths_B: Int[np.ndarray, "B"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
     ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
-        if not isinstance(self.spec, LineSpec):
-            return self._predict(self.model, images_BHW1)
-        self._check_width(images_BHW1)
-        inputs = (images_BHW1, widths_B, labels_BL)
-        logits_BSK = self._predict(self.model, inputs[: len(self.model.inputs)])
+        with self._reading():
+            if not isinstance(self.spec, LineSpec):
+                logits_BK: np.ndarray = self.model.predict_on_batch(images_BHW1)
+                return logits_BK
+            self._check_width(images_BHW1)
+            inputs = (images_BHW1, widths_B, labels_BL)
+            logits_BSK = self.model.predict_on_batch(inputs[: len(self.model.inputs)])
         own_B = self.spec.frames(widths_B) if isinstance(self.spec, LSTMCTCSpec) else (labels_BL > 0).sum(axis=1) + 1
         logits_BSK[np.arange(logits_BSK.shape[1]) >= own_B[:, None]] = 0
         return logits_BSK
@@ -75,7 +78,9 @@ class KerasRecognizer:
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
         self._check_width(images_BHW1)
-        return self._predict(self.greedy[cached], (images_BHW1, widths_B))
+        with self._reading():
+            classes_BT, log_probs_BT = self.greedy[cached].predict_on_batch((images_BHW1, widths_B))
+        return classes_BT, log_probs_BT
 
     def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
         if isinstance(batch, LineBatch):
@@ -112,11 +117,12 @@ class KerasRecognizer:
                 f"{transformer.MAX_LENGTH}; cut the image into lines, or use another framework"
             )
 
-    def _predict(self, model: keras.Model, inputs: np.ndarray | tuple[np.ndarray, ...]) -> Any:
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         with arrays_on(self.device, self.dtype), warnings.catch_warnings():
             # Keras gives PyTorch's tensors to np.array, which misses NumPy 2's copy keyword in them
             warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-            return model.predict_on_batch(inputs)
+            yield
 
 
 def variables_of(spec: Spec, model: keras.Model) -> dict[str, keras.Variable]:

@@ -63,7 +63,7 @@ def line_batches(model: keras.Model, run: Run) -> Any:
     def generator() -> Iterator[tuple[tuple[np.ndarray, ...], Int[np.ndarray, "B L"]]]:
         for epoch in run.epochs():
             for batch in run.batches(epoch):
-                yield batch.inputs[: len(model.inputs)], batch.labels_BL
+                yield (batch.inputs[: len(model.inputs)], batch.labels_BL)
 
     if keras.backend.backend() != "tensorflow":
         return generator()

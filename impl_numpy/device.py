@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +34,18 @@ def array_module(device: Device) -> ModuleType:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise UserError(f"CuPy finds no GPU ({error}); use --device cpu") from None
     return cupy  # type: ignore[no-any-return]
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory of arrays up to 32 MB for the next ones instead of giving it back after each step.
+
+    Getting it anew is 16,000 page faults a step, 45 ms of 350 (LSTM-CTC, 32 lines of 320 columns, one core).
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(libc, "mallopt"):  # musl has none
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(mmap_threshold, 2**25)
 
 
 def namespace(array: Array) -> ModuleType:

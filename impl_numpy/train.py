@@ -8,7 +8,7 @@ import numpy as np
 
 from common.spec import BATCH_NORM_MOMENTUM
 from common.training.run import Run
-from impl_numpy.device import to_numpy
+from impl_numpy.device import keep_freed_memory, to_numpy
 from impl_numpy.optim import clip_by_global_norm, optimizer_for
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def fit(recognizer: NumpyRecognizer, run: Run) -> None:
     """Train in place."""
+    keep_freed_memory()
     config, xp, weights = run.config, recognizer.xp, recognizer.weights
     trained = {name: weights[name] for name, row in recognizer.spec.parameters().items() if row.trained}
     optimizer = optimizer_for(config, trained)

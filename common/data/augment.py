@@ -91,14 +91,14 @@ def _remap(image: Image, drawn_11: Float[np.ndarray, "11"], width: int) -> Image
 def _sample(image: Image, x_HV: Float[np.ndarray, "H V"], y_HV: Float[np.ndarray, "H V"]) -> Image:
     """Bilinear; paper outside the image. Coordinates are in pixels, whole numbers in the middle of one."""
     height, width = image.shape
-    padded = np.zeros((height + 2, width + 2), np.float32)
-    padded[1:-1, 1:-1] = image
-    x_HV, y_HV = (np.clip(at + 1, 0, size + 0.99).astype(np.float32) for at, size in ((x_HV, width), (y_HV, height)))
+    padded = np.zeros((height + 3, width + 3), np.float32)  # paper enough for both neighbours of the last place
+    padded[1:-2, 1:-2] = image
+    x_HV, y_HV = (np.clip(at + 1, 0, size + 1).astype(np.float32) for at, size in ((x_HV, width), (y_HV, height)))
     column_HV, row_HV = x_HV.astype(np.intp), y_HV.astype(np.intp)
     right_HV, low_HV = x_HV - column_HV, y_HV - row_HV
-    flat, at_HV = padded.ravel(), row_HV * (width + 2) + column_HV
+    flat, at_HV = padded.ravel(), row_HV * (width + 3) + column_HV
     above_HV = flat[at_HV] * (1 - right_HV) + flat[at_HV + 1] * right_HV
-    at_HV += width + 2
+    at_HV += width + 3
     below_HV = flat[at_HV] * (1 - right_HV) + flat[at_HV + 1] * right_HV
     sampled: Image = np.rint(above_HV + low_HV * (below_HV - above_HV)).astype(np.uint8)
     return sampled

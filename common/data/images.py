@@ -119,7 +119,7 @@ def _ink(image_HW: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
         raise UserError(
             f"the image ({height}×{width} pixels) is blank; expected one character in ink that differs from its paper"
         )
-    light_HW = image_HW > _otsu(image_HW)
+    light_HW = image_HW > otsu(image_HW)
     border = np.concatenate([light_HW[0], light_HW[-1], light_HW[:, 0], light_HW[:, -1]])
     # the border decides, for a bold character cropped tightly may cover more than its paper
     ink_is_light = light_HW.mean() + border.mean() < 1
@@ -133,7 +133,7 @@ def _ink(image_HW: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     return ink_HW
 
 
-def _otsu(image_HW: UInt8[np.ndarray, "H W"]) -> int:
+def otsu(image_HW: UInt8[np.ndarray, "H W"]) -> int:
     """The level that divides dark from light with the least variance on both sides (Otsu 1979)."""
     counts = np.bincount(image_HW.ravel(), minlength=256).astype(np.float64)
     below, moment = np.cumsum(counts), np.cumsum(counts * np.arange(256))

@@ -9,39 +9,116 @@ other.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import UInt8
+from PIL import Image, ImageFilter
 
 from common.data.images import otsu
 from common.errors import UserError
 
-Levels = Float[np.ndarray, "H W"]
+Levels = UInt8[np.ndarray, "H W"]
 
-# grey levels between paper and ink below which there is no ink: JPEG and paper grain leave about so many
-LEAST_CONTRAST = 24
-# pixels left free on each side of the ink, in the finished line
-_MARGIN = 1
-_MARGIN_ENDS = 3
+# a difference between paper and ink, in grey levels, below which there is no ink: JPEG and grain leave about so many
+_LEAST_CONTRAST = 24
+# the line is cropped where its ink is darker than this, of 255: fainter is grain or the blur of an edge
+_EDGE = 50
 # how far the line reaches above and below the middle of its ink, in standard deviations of the ink's rows: at least, so
 # that a line without tall letters is not blown up, and at most, so that one flourish does not shrink the rest
-_ABOVE = (1.8, 3.4)
-_BELOW = (1.8, 3.4)
+_LEAST_REACH, _MOST_REACH = 1.8, 3.4
+# paper left and right of the ink, in the finished line, pixels
+_MARGIN = 3
 
 
-def darkness(image_HW: UInt8[np.ndarray, "H W"], window: int) -> Levels:
-    """How much darker each pixel is than the paper around it, in grey levels.
+def darkness(image_HW: Levels, window: int) -> Levels:
+    """How many grey levels each pixel is darker than the paper around it.
 
     Args:
         image_HW: dark ink on light paper.
-        window: pixels over which the paper's level may change, larger than a blot is wide.
+        window: pixels over which the paper may change its level; blots are smaller.
     """
     block = max(1, window // 4)
     height, width = image_HW.shape
     padded_HW = np.pad(image_HW, ((0, -height % block), (0, -width % block)), mode="edge")
-    blocks = padded_HW.reshape(padded_HW.shape[0] // block, block, padded_HW.shape[1] // block, block)
-    # ink covers less than half of a block that holds paper, and the largest of the neighbours' mends the others
-    paper_HW = np.quantile(blocks, 0.7, axis=(1, 3), method="nearest").astype(np.uint8)
-    paper_HW = _smoothed(_largest(paper_HW).astype(np.float32))
-    size = (padded_HW.shape[1], padded_HW.shape[0])
-    paper_HW = np.asarray(Image.fromarray(paper_HW).resize(size, Image.Resampling.BILINEAR))[:height, :width]
-    return np.maximum(paper_HW - image_HW, 0)
+    rows, columns = padded_HW.shape[0] // block, padded_HW.shape[1] // block
+    blocks = padded_HW.reshape(rows, block, columns, block).swapaxes(1, 2).reshape(rows, columns, -1)
+    level = block * block * 7 // 10  # above the ink, below the brightest grain
+    paper = Image.fromarray(np.partition(blocks, level, axis=2)[..., level])
+    # blocks full of ink take the level of their neighbours
+    paper = paper.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.BoxBlur(1))
+    paper_HW = np.asarray(paper.resize((columns * block, rows * block), Image.Resampling.BILINEAR))[:height, :width]
+    return np.where(paper_HW > image_HW, paper_HW - image_HW, 0).astype(np.uint8)
+
+
+def full_contrast(dark_HW: Levels) -> Levels | None:
+    """Ink 255 on paper 0, the paper's grain removed; None if there is no ink."""
+    if dark_HW.size == 0 or int(dark_HW.max()) - int(dark_HW.min()) < _LEAST_CONTRAST:
+        return None
+    is_ink_HW = dark_HW > otsu(dark_HW)
+    # the edges of strokes only lift the paper's levels, so its grain shows in how far they fall below their median
+    low, paper = np.percentile(dark_HW[~is_ink_HW], (5, 50))
+    full = float(np.percentile(dark_HW[is_ink_HW], 75))
+    floor = min(paper + 2 * (paper - low) + 0.1 * (full - paper), (paper + full) / 2)
+    ink_HW: Levels = np.clip((dark_HW - floor) * (255 / (full - floor)), 0, 255).astype(np.uint8)
+    return ink_HW
+
+
+def to_height(ink_HW: Levels, height: int) -> Levels | None:
+    """Crop a level line to its ink and scale it to `height` rows, its aspect kept; None if it has no ink.
+
+    How far up and down the crop goes follows the spread of the ink over the rows, so that letters of one size come out
+    at one size whether or not tall ones are among them. Source: the moment-based normalisation of Pesch et al. 2012,
+    "Analysis of preprocessing techniques for Latin handwriting recognition".
+    """
+    dark_HW = np.where(ink_HW > _EDGE, ink_HW, 0)
+    rows, columns = np.flatnonzero(dark_HW.any(axis=1)), np.flatnonzero(dark_HW.any(axis=0))
+    if not len(rows):
+        return None
+    share_H = dark_HW.sum(axis=1, dtype=np.float64)
+    share_H /= share_H.sum()
+    row_H = np.arange(len(share_H)) + 0.5
+    middle = float(share_H @ row_H)
+    spread = max(float(np.sqrt(share_H @ (row_H - middle) ** 2)), 1.0)
+    above, below = (
+        float(np.clip(reach, _LEAST_REACH * spread, _MOST_REACH * spread))
+        for reach in (middle - rows[0], rows[-1] + 1 - middle)
+    )
+    scale = height / (above + below)
+    ends = _MARGIN / scale
+    left, right = columns[0] - ends, columns[-1] + 1 + ends
+    top, bottom = middle - above, middle + below
+    room = int(np.ceil(max(ends, -top, bottom - len(ink_HW), 0))) + 1
+    picture = Image.fromarray(np.pad(ink_HW, room))
+    box = (left + room, top + room, right + room, bottom + room)
+    width = max(1, round((right - left) * scale))
+    small_HW = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC, box=box))
+    # thin strokes have faded
+    full = float(np.percentile(small_HW[small_HW > _EDGE], 90)) if (small_HW > _EDGE).any() else 255.0
+    line_HW: Levels = np.clip(small_HW * (255 / full), 0, 255).astype(np.uint8)
+    return line_HW
+
+
+def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} W"]:
+    """Bring an image of one line, dark on light or light on dark, to the form of the prepared lines.
+
+    An image that has this form and height already stays as it is.
+
+    Raises:
+        UserError: the image has no ink.
+    """
+    if len(image_HW) == height and float((image_HW == 0).mean()) > 0.5:
+        return image_HW
+    line_HW = None
+    ink_HW = full_contrast(darkness(_dark_on_light(image_HW), 2 * len(image_HW)))
+    if ink_HW is not None:
+        line_HW = to_height(ink_HW, height)
+    if line_HW is None:
+        raise UserError(
+            f"the image ({image_HW.shape[0]}×{image_HW.shape[1]} pixels) is blank; expected one line in ink that "
+            "differs from its paper"
+        )
+    return line_HW
+
+
+def _dark_on_light(image_HW: Levels) -> Levels:
+    light_HW = image_HW > otsu(image_HW)
+    border = np.concatenate([light_HW[0], light_HW[-1], light_HW[:, 0], light_HW[:, -1]])
+    return image_HW if light_HW.mean() + border.mean() > 1 else 255 - image_HW

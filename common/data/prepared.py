@@ -114,7 +114,7 @@ def _write(folder: Path, lines: Iterator[Line | Refused]) -> None:
                 index["refused"].append([line.name, line.reason])
                 continue
             height = height or len(line.image)
-            assert (line.image.dtype, len(line.image)) == (np.uint8, height), line.name
+            assert (str(line.image.dtype), len(line.image)) == ("uint8", height), line.name
             ink = line.image.tobytes()
             checksum = zlib.crc32(ink, checksum)
             with _writing(folder.parent):

@@ -60,7 +60,7 @@ def load_lines(data: str, *, height: int, examples: int = 0, **_: Any) -> LineDa
 @pytest.fixture(autouse=True)
 def bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of bars, whatever data is asked for."""
-    monkeypatch.setattr(sources, "load_lines", load_lines, raising=False)
+    monkeypatch.setattr(sources, "load_lines", load_lines)
 
 
 def arguments(rung: str, out: Path) -> list[str]:
@@ -72,7 +72,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A run folder of lines that `fourhands train` completed; not to be written to."""
     out = tmp_path_factory.mktemp("runs") / "lines"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sources, "load_lines", load_lines, raising=False)
+        patched.setattr(sources, "load_lines", load_lines)
         assert main(arguments(request.param, out)) == 0
     return out
 

@@ -1,4 +1,4 @@
-"""Prepared lines: what was made comes back, from the cache the second time; damage and interruption leave nothing wrong."""
+"""Prepared lines come back as made, from the cache the second time, whatever was damaged or interrupted."""
 
 from __future__ import annotations
 

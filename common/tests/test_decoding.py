@@ -52,6 +52,15 @@ def test_likelihood_of_every_text_is_the_sum_over_its_alignments() -> None:
         assert () in expected, "the empty text is among them"
 
 
+def test_likelihood_of_a_line_does_not_depend_on_its_batch() -> None:
+    labels_BL = np.array([[1, 2, 3], [2, 2, 0], [3, 0, 0], [1, 2, 0], [0, 0, 0], [1, 0, 0]])
+    lengths_B = np.array([3, 2, 1, 2, 0, 1])
+    together = ctc_log_likelihood(scores(), FRAMES_B, labels_BL, lengths_B)
+    for i, (frames, length) in enumerate(zip(FRAMES_B, lengths_B, strict=True)):
+        (alone,) = likelihood(scores()[i, :frames], [tuple(labels_BL[i, :length].tolist())], int(frames))
+        assert together[i] == pytest.approx(alone, rel=1e-12), i
+
+
 @pytest.mark.parametrize(("text", "frames"), [((1, 1), 2), ((1, 2, 3), 2), ((1,), 0), ((2, 2, 2), 4)])
 def test_text_that_does_not_fit_its_frames_is_impossible(text: Text, frames: int) -> None:
     assert likelihood(scores()[0], [text], frames)[0] == -np.inf

@@ -173,6 +173,7 @@ def test_report_of_lines_holds_error_rates_and_what_they_are_made_of(
     assert "one of 2 shapes (columns × characters: 48×5, 64×7)" in page
     assert "3 lines were refused" in page
     assert "read as nothing" in page
+    assert "0<br><small>+0, −12</small>" in page
 
 
 @pytest.mark.usefixtures("lines")

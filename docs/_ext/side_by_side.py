@@ -16,6 +16,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 FRAMEWORKS = {"numpy": "NumPy", "pytorch": "PyTorch", "keras": "Keras", "jax": "JAX"}
 SECTIONS = ["layers", "model", "loss", "training step", "weights"]
+OPTIONAL = "decoding"  # where a model writes text
 
 
 def find_sections(path: Path) -> dict[str, tuple[int, int]]:
@@ -30,7 +31,7 @@ def find_sections(path: Path) -> dict[str, tuple[int, int]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("# --- ")]
     names = [re.split(r"# --- |:", lines[start])[1] for start in starts]
-    if names != SECTIONS:
+    if [name for name in names if name != OPTIONAL] != SECTIONS:
         raise ValueError(
             f"{place} has the sections {', '.join(names) or '(none)'}; expected {', '.join(SECTIONS)}, "
             "each under a line `# --- NAME`"
