@@ -27,7 +27,7 @@ from common.training.config import CHARACTERS, LINES, TrainConfig
 from common.training.folder import Config, RunFolder
 from common.training.keeper import Keeper
 from common.training.progress import progress_bar
-from common.training.run import Run
+from common.training.run import Clock, Run
 from common.training.start import carry_over
 from common.weights import load_weights
 
@@ -198,7 +198,7 @@ def _train(
             **{f"best_validation_{name}": rate for name, rate in keeper.best.rates.items()},
             "steps": run.step,
             "seconds": run.clock.seconds,
-            **_speed(run.clock.durations, train.batch_size),
+            **_speed(run.clock),
             **_of_lines(dataset, batches),
             "peak_memory_mb": memory,
             "versions": software,
@@ -212,15 +212,23 @@ def _train(
     return result
 
 
-def _speed(durations: Sequence[float], batch_size: int) -> dict[str, float | None]:
-    """Of the steps made in this process: the median step, what the first cost beyond it, and examples per second."""
-    if not durations:  # resumed after its last epoch
+def _speed(clock: Clock) -> dict[str, float | None]:
+    """Of the steps made in this process: the median, examples per second, and what compilation cost.
+
+    Steps of one shape take about as long as their median. What the first of them took beyond it went into compilation,
+    and whatever else a framework does once.
+    """
+    if not clock.durations:  # resumed after its last epoch
         return {"step_seconds": None, "examples_per_second": None, "compile_seconds": None}
-    median = statistics.median(durations)
+    by_shape: dict[tuple[int, ...], list[float]] = {}
+    for shape, duration in zip(clock.shapes, clock.durations, strict=False):  # a loop may ask for batches ahead
+        by_shape.setdefault(shape, []).append(duration)
+    median = {shape: statistics.median(durations) for shape, durations in by_shape.items()}
+    examples = sum(shape[0] * len(durations) for shape, durations in by_shape.items())
     return {
-        "step_seconds": median,
-        "examples_per_second": batch_size / median,
-        "compile_seconds": max(0.0, durations[0] - median),
+        "step_seconds": statistics.median(clock.durations),
+        "examples_per_second": examples / sum(median[shape] * len(by_shape[shape]) for shape in by_shape),
+        "compile_seconds": sum(max(0.0, by_shape[shape][0] - median[shape]) for shape in by_shape),
     }
 
 

@@ -153,12 +153,14 @@ def _render(
 
 def load(examples: int, *, height: int, max_characters: int) -> LineDataset:
     """So many training lines, or 8,000 for 0, with always the same validation and test lines."""
-    splits = {
-        "train": _split("train", examples or TRAIN_LINES, height, max_characters),
-        "validation": _split("validation", VALIDATION_LINES, height, max_characters),
-        "test": _split("test", TEST_LINES, height, max_characters),
-    }
-    return LineDataset(name="ink_lines", charset=Charset.of(splits["train"].texts), **splits)
+    train = _split("train", examples or TRAIN_LINES, height, max_characters)
+    return LineDataset(
+        name="ink_lines",
+        charset=Charset.of(train.texts),
+        train=train,
+        validation=_split("validation", VALIDATION_LINES, height, max_characters),
+        test=_split("test", TEST_LINES, height, max_characters),
+    )
 
 
 def _split(part: Part, count: int, height: int, max_characters: int) -> LineSplit:

@@ -59,10 +59,9 @@ class Selected(Sequence[Image]):
     """Some images of a sequence, each read when it is asked for."""
 
     def __init__(self, images: Sequence[Image], indices: Int[np.ndarray, "M"]) -> None:
-        if isinstance(images, Selected):  # a choice from a choice is no deeper
-            images, indices = images._images, images._indices[indices]
-        self._images: Sequence[Image] = images
-        self._indices: Int[np.ndarray, "M"] = indices
+        deeper = images if isinstance(images, Selected) else None  # a choice from a choice is no deeper
+        self._images: Sequence[Image] = deeper._images if deeper else images
+        self._indices: Int[np.ndarray, "M"] = deeper._indices[indices] if deeper else indices
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -251,8 +251,14 @@ def load_lines(
         raise UserError(
             f"{examples:,} training lines were asked for; there are {len(splits['train']):,}, ask for fewer"
         )
-    charset = Charset.of(splits["train"].texts)
-    return replace(dataset, charset=charset, refused=tuple(refused), **splits)
+    return LineDataset(
+        name=dataset.name,
+        charset=Charset.of(splits["train"].texts),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        refused=tuple(refused),
+    )
 
 
 def _check_examples(examples: int) -> None:

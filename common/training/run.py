@@ -49,6 +49,8 @@ class Clock:
 
     seconds: float = 0.0
     durations: list[float] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    """Of the images of each step; a framework that compiles does so once for each."""
     _mark: float | None = None
 
     def start(self) -> None:
@@ -109,7 +111,9 @@ class Run:
 
     def batches(self, epoch: int) -> Iterator[Batch | LineBatch]:
         """The epoch's batches in order, prepared ahead of time."""
-        return self._batches.epoch(epoch)
+        for batch in self._batches.epoch(epoch):
+            self.clock.shapes.append(batch.images_BHW1.shape)
+            yield batch
 
     def step_done(self, loss: float) -> None:
         """Report an update.
