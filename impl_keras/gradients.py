@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 from jaxtyping import Float, Int
 
 from common.data.lines import LineBatch
+from common.recognizer import DType
+from common.spec import LineSpec
 from impl_keras.device import Array, to_numpy
-
-if TYPE_CHECKING:
-    from impl_keras.recognizer import KerasRecognizer
 
 
 def loss_and_gradients(
@@ -56,27 +56,32 @@ def _torch(model: keras.Model, loss: keras.losses.Loss, images: Array, labels: A
     return value.detach(), list(gradients)
 
 
-def line_gradients(recognizer: KerasRecognizer, batch: LineBatch) -> tuple[float, dict[str, np.ndarray]]:
-    """The loss of a step of `Model.fit` on lines, and its gradient per trained parameter, by a twin without dropout.
+class Twin:
+    """A model of lines without dropout, whose training step keeps the gradients and moves no parameter."""
 
-    The step moves the twin's running statistics, not the model's.
-    """
-    from impl_keras.recognizer import MODULES, variables_of
+    def __init__(self, spec: LineSpec, dtype: DType) -> None:
+        from impl_keras.recognizer import MODULES, variables_of
 
-    spec = replace(recognizer.spec, dropout=0.0)
-    twin = MODULES[spec.rung].build_model(spec, recognizer.dtype)
-    variables = variables_of(spec, twin)
-    for name, variable in variables.items():
-        variable.assign(recognizer.variables[name])
-    gradients = Gradients()
-    # one step: compiling would take longer, but for JAX, whose eager operations are compiled one by one
-    twin.compile(optimizer=gradients, run_eagerly=keras.backend.backend() != "jax")
-    inputs = batch.inputs[: len(twin.inputs)]
-    loss = twin.train_on_batch(inputs, batch.labels_BL, return_dict=True)["step_loss"]
-    of_path = {
-        variable.path: gradient for variable, gradient in zip(twin.trainable_variables, gradients.kept, strict=True)
-    }
-    return float(loss), {name: to_numpy(of_path[v.path]) for name, v in variables.items() if v.trainable}
+        spec = replace(spec, dropout=0.0)
+        self.model = MODULES[spec.rung].build_model(spec, dtype)
+        self.variables = variables_of(spec, self.model)
+        self.gradients = Gradients()
+        # eager: compiling for one step would take longer, but for JAX, whose eager operations are compiled one by one
+        self.model.compile(optimizer=self.gradients, run_eagerly=keras.backend.backend() != "jax")
+
+    def loss_and_gradients(
+        self, weights: Mapping[str, keras.Variable], batch: LineBatch
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss of a step of `Model.fit` on lines, and its gradient per trained parameter.
+
+        The step moves the twin's running statistics, not those of `weights`.
+        """
+        for name, variable in self.variables.items():
+            variable.assign(weights[name])
+        inputs = batch.inputs[: len(self.model.inputs)]
+        loss = self.model.train_on_batch(inputs, batch.labels_BL, return_dict=True)["step_loss"]
+        kept = {v.path: g for v, g in zip(self.model.trainable_variables, self.gradients.kept, strict=True)}
+        return float(loss), {name: to_numpy(kept[v.path]) for name, v in self.variables.items() if v.trainable}
 
 
 class Gradients(keras.optimizers.Optimizer):

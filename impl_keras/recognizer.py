@@ -23,7 +23,7 @@ from common.training.run import Run
 from common.weights import initial_weights
 from impl_keras import cnn, lstm_ctc, mlp, train, transformer
 from impl_keras.device import arrays_on, check, device_of, to_numpy
-from impl_keras.gradients import line_gradients, loss_and_gradients
+from impl_keras.gradients import Twin, loss_and_gradients
 
 MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer}
 
@@ -85,7 +85,7 @@ class KerasRecognizer:
     def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
         if isinstance(batch, LineBatch):
             with arrays_on(self.device, self.dtype):
-                return line_gradients(self, batch)
+                return self.twin.loss_and_gradients(self.variables, batch)
         with arrays_on(self.device, self.dtype):
             loss, gradients = loss_and_gradients(self.model, self.loss, batch.images_BHW1, batch.labels_B)
         return float(loss), dict(zip(self.variables, map(to_numpy, gradients), strict=True))
@@ -102,6 +102,11 @@ class KerasRecognizer:
             arrays = {name: variable.value for name, variable in self.variables.items()}
             arrays["logits"] = self.model(inputs if lines else image, training=False)
         return {name: device_of(array) for name, array in arrays.items()}
+
+    @cached_property
+    def twin(self) -> Twin:
+        """Where the gradients of lines are taken."""
+        return Twin(self.spec, self.dtype)
 
     @cached_property
     def greedy(self) -> dict[bool, keras.Model]:

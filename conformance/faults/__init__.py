@@ -6,7 +6,9 @@ Each is a few words of a source file, replaced. An implementation that a fault d
 
 from __future__ import annotations
 
-from conformance.faults import model, training
+from conformance.faults import decoder, decoding, lines, model, stem, training
 from conformance.planting import Fault
 
-FAULTS: tuple[Fault, ...] = (*model.FAULTS, *training.FAULTS)
+FAULTS: tuple[Fault, ...] = tuple(
+    fault for module in (model, training, stem, lines, decoder, decoding) for fault in module.FAULTS
+)

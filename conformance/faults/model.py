@@ -239,7 +239,7 @@ FAULTS: tuple[Fault, ...] = (
                 "self.xp.asarray(images_BHW1, dtype=self.dtype))",
                 "self.xp.asarray(images_BHW1, dtype=self.dtype), np.random.default_rng(0))",
             ),
-            "pytorch": Edit("recognizer.py", "self.model.eval()(to_tensor", "self.model(to_tensor"),
+            "pytorch": Edit("recognizer.py", "self.model.eval()(*inputs)", "self.model(*inputs)"),
             "keras": Edit(
                 "recognizer.py",
                 "self.model.predict_on_batch(images_BHW1)",
@@ -247,8 +247,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "jax": Edit(
                 "recognizer.py",
-                "return nnx.merge(graphdef, params)(images_BHW1)",
-                "return nnx.merge(graphdef, params)(images_BHW1, nnx.Rngs(dropout=0))",
+                "return nnx.merge(graphdef, params, statistics)(*inputs)",
+                "return nnx.merge(graphdef, params, statistics)(*inputs, rngs=nnx.Rngs(dropout=0))",
             ),
         },
     ),

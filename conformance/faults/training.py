@@ -132,8 +132,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "jax": Edit(
                 "recognizer.py",
-                "images_BHW1, labels_B))(params)",
-                "images_BHW1, labels_B, nnx.Rngs(dropout=0)))(params)",
+                "copy=True), *batch))(",
+                "copy=True), *batch, nnx.Rngs(dropout=0)))(",
             ),
         },
     ),
@@ -152,8 +152,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "train.py",
-                "            images_BHW1, labels_B = recognizer",
-                "            if len(batch.labels_B) < config.batch_size:\n                continue\n            images_BHW1, labels_B = recognizer",
+                "            tensors = recognizer.tensors(batch)",
+                "            if len(batch.labels_B) < config.batch_size:\n                continue\n            tensors = recognizer.tensors(batch)",
             ),
             "keras": Edit(
                 "train.py",
@@ -180,14 +180,16 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "recognizer.py",
-                "to_tensor(batch.labels_B, torch.int64, self.device)",
-                "(to_tensor(batch.labels_B, torch.int64, self.device) + 1) % self.spec.num_classes",
+                "to_tensor(array, torch.int64, self.device)",
+                "(to_tensor(array, torch.int64, self.device) + 1) % self.spec.num_classes",
             ),
             "keras": Edit(
                 "train.py", "batch.images_BHW1, batch.labels_B", "batch.images_BHW1, (batch.labels_B + 1) % 7"
             ),
             "jax": Edit(
-                "train.py", "batch.images_BHW1, batch.labels_B, key", "batch.images_BHW1, (batch.labels_B + 1) % 7, key"
+                "train.py",
+                "step(state, batch.arrays, key)",
+                "step(state, (batch.images_BHW1, (batch.labels_B + 1) % 7), key)",
             ),
         },
     ),
@@ -277,7 +279,11 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("optim.py", 'if name.endswith("kernel"):', "if name:"),
             "pytorch": Edit("train.py", '"weight_decay": 0.0', '"weight_decay": config.weight_decay'),
-            "keras": Edit("train.py", '    optimizer.exclude_from_weight_decay(var_names=["bias"])\n', ""),
+            "keras": Edit(
+                "train.py",
+                '    optimizer.exclude_from_weight_decay(var_names=["bias", "scale", "gamma", "beta"])\n',
+                "",
+            ),
             "jax": Edit("train.py", "w.ndim > 1", "w.ndim > 0"),
         },
     ),

@@ -1,0 +1,226 @@
+"""Faults of the rung lstm_ctc: its directions, its gates, its loss."""
+
+from __future__ import annotations
+
+from conformance.planting import Edit, Fault
+
+_GATES = "np.concatenate([(gates := np.split(weights[name], 4, -1))[{}], gates[{}], gates[{}], gates[{}]], -1)"
+_FORGET_FIRST = _GATES.format(1, 0, 2, 3)
+_OUTPUT_THIRD = _GATES.format(0, 1, 3, 2)
+
+FAULTS: tuple[Fault, ...] = (
+    # --- gates
+    Fault(
+        name="input and forget gates swapped",
+        meaning="gates in the order f, i, g, o",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm.py", "i, f, g, o = (gates[", "f, i, g, o = (gates["),
+            "pytorch": Edit(
+                "recognizer.py",
+                "to_tensor(weights[name])",
+                f'to_tensor({_FORGET_FIRST} if name.startswith("lstm") else weights[name])',
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "variable.assign(weights[name])",
+                f'variable.assign({_FORGET_FIRST} if name.startswith("lstm") else weights[name])',
+            ),
+            "jax": Edit("lstm_ctc.py", "i, f, g, o = jnp.split(", "f, i, g, o = jnp.split("),
+        },
+    ),
+    Fault(
+        name="cell and output gates swapped",
+        meaning="gates in the order i, f, o, g",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "lstm.py",
+                "_sigmoid(gates[..., : 2 * units])\n        _sigmoid(gates[..., 3 * units :])\n        i, f, g, o = (",
+                "_sigmoid(gates[..., : 3 * units])\n        i, f, o, g = (",
+            ),
+            "pytorch": Edit(
+                "recognizer.py",
+                "to_tensor(weights[name])",
+                f'to_tensor({_OUTPUT_THIRD} if name.startswith("lstm") else weights[name])',
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "variable.assign(weights[name])",
+                f'variable.assign({_OUTPUT_THIRD} if name.startswith("lstm") else weights[name])',
+            ),
+            "jax": Edit("lstm_ctc.py", "i, f, g, o = jnp.split(", "i, f, o, g = jnp.split("),
+        },
+    ),
+    Fault(
+        name="forget bias of one",
+        meaning="1 is added to the forget gate beside its bias (Jozefowicz et al. 2015)",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "lstm.py",
+                "_sigmoid(gates[..., : 2 * units])",
+                "gates[..., units : 2 * units] += 1\n        _sigmoid(gates[..., : 2 * units])",
+            ),
+            "pytorch": Edit(
+                "recognizer.py",
+                "            tensor.zero_()",
+                "            tensor.zero_()\n            if tensor.shape == (4 * getattr(self.spec, 'hidden_dim', 0),):\n                tensor.view(4, -1)[1] = 1",
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "variable.assign(weights[name])",
+                'variable.assign(weights[name] + np.repeat([0, 1, 0, 0], weights[name].size // 4) if name.endswith("ward.bias") else weights[name])',
+            ),
+            "jax": Edit("lstm_ctc.py", "nnx.sigmoid(f)", "nnx.sigmoid(f + 1)"),
+        },
+    ),
+    Fault(
+        name="second bias trained",
+        meaning="PyTorch's two biases both learn, which doubles the rate of their sum; the others have one",
+        check="sgd_steps_agree",
+        rung="lstm_ctc",
+        edits={"pytorch": Edit("lstm_ctc.py", 'requires_grad_("bias_hh" not in name)', "requires_grad_(True)")},
+    ),
+    # --- directions
+    Fault(
+        name="backward from the padding",
+        meaning="the backward direction starts at the batch's last frame, not at the line's own",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm.py", "_turn(lengths_B, length)", "_turn(xp.full_like(lengths_B, length), length)"),
+            "pytorch": Edit(
+                "lstm_ctc.py",
+                "pack_padded_sequence(x_BTC, lengths_B,",
+                "pack_padded_sequence(x_BTC, 0 * lengths_B + total,",
+            ),
+            "keras": Edit("lstm_ctc.py", "(x, mask=keep_BT)", "(x)"),
+            "jax": Edit(
+                "lstm_ctc.py",
+                "concatenate([keep_T1B1, keep_T1B1[::-1]]",
+                "concatenate([keep_T1B1, jnp.ones_like(keep_T1B1)]",
+            ),
+        },
+    ),
+    Fault(
+        name="backward outputs not turned back",
+        meaning="the backward direction's outputs stay in the order it ran; PyTorch and Keras turn them",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm.py", "[forward_TBH, backward_TBH[turn]]", "[forward_TBH, backward_TBH]"),
+            "jax": Edit("lstm_ctc.py", "h_T2BU[::-1, 1]", "h_T2BU[:, 1]"),
+        },
+    ),
+    Fault(
+        name="outputs in the other order",
+        meaning="backward's before forward's; PyTorch and Keras put them side by side",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm.py", "[forward_TBH, backward_TBH[turn]]", "[backward_TBH[turn], forward_TBH]"),
+            "jax": Edit("lstm_ctc.py", "[h_T2BU[:, 0], h_T2BU[::-1, 1]]", "[h_T2BU[::-1, 1], h_T2BU[:, 0]]"),
+        },
+    ),
+    Fault(
+        name="directions exchanged",
+        meaning="the forward direction has the backward one's weights",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm_ctc.py", '("forward", "backward")', '("backward", "forward")'),
+            "pytorch": Edit(
+                "lstm_ctc.py", "'backward' if direction else 'forward'", "'forward' if direction else 'backward'"
+            ),
+            "keras": Edit(
+                "lstm_ctc.py",
+                'path.replace("/", ".")',
+                'path.replace("forward", "?").replace("backward", "forward").replace("?", "backward").replace("/", ".")',
+            ),
+            "jax": Edit("lstm_ctc.py", "= self.forward, self.backward", "= self.backward, self.forward"),
+        },
+    ),
+    Fault(
+        name="cell state one frame late in the derivative",
+        meaning="the forget gate's gradient takes the state after the frame; PyTorch and Keras bring their own",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm.py", "dc * c_2TBH[:, t],", "dc * c_2TBH[:, t + 1],"),
+            "jax": Edit("lstm_ctc.py", "dc * c_before", "dc * c"),
+        },
+    ),
+    # --- loss
+    Fault(
+        name="blank at the other end",
+        meaning="the last class is the blank",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("ctc.py", "BLANK = 0\n", "BLANK = 5\n"),
+            "pytorch": Edit("lstm_ctc.py", "blank=0", "blank=5"),
+            "keras": Edit("lstm_ctc.py", "mask_index=0", "mask_index=5"),
+            "jax": Edit("lstm_ctc.py", "blank_id=0", "blank_id=5"),
+        },
+    ),
+    Fault(
+        name="padding taken for characters",
+        meaning="every label is as long as the batch's longest",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("ctc.py", "2 * label_lengths_B\n", "2 * xp.full_like(label_lengths_B, labels_BL.shape[1])\n"),
+            "pytorch": Edit(
+                "lstm_ctc.py",
+                "frames_B, label_lengths_B, blank",
+                "frames_B, 0 * label_lengths_B + labels_BL.shape[1], blank",
+            ),
+            "keras": Edit("lstm_ctc.py", "labels_BL > 0", "labels_BL >= 0"),
+            "jax": Edit("lstm_ctc.py", "(~keep_BL).astype(dtype)", "jnp.zeros(keep_BL.shape, dtype)"),
+        },
+    ),
+    Fault(
+        name="every line of full width",
+        meaning="CTC runs over the padding's frames too, as by `keras.losses.CTC`",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "lstm_ctc.py", "ctc(logits_BTK, lengths_B,", "ctc(logits_BTK, 0 * lengths_B + logits_BTK.shape[1],"
+            ),
+            "pytorch": Edit("lstm_ctc.py", "model.spec.frames(widths_B)", "0 * widths_B + logits_BTK.shape[1]"),
+            "keras": Edit("lstm_ctc.py", "self.spec.frames(widths_B)", "0 * widths_B + ops.shape(logits_BTK)[1]"),
+            "jax": Edit("lstm_ctc.py", "(~keep_BT).astype(dtype)", "jnp.zeros(keep_BT.shape, dtype)"),
+        },
+    ),
+    Fault(
+        name="mean over lines",
+        meaning="nats per line, not per character",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("ctc.py", "max(int(label_lengths_B.sum()), 1)", "batch"),
+            "pytorch": Edit("lstm_ctc.py", "label_lengths_B.sum().clamp(min=1)", "len(labels_BL)"),
+            "keras": Edit("lstm_ctc.py", "ops.maximum(ops.sum(lengths_B), 1)", "ops.shape(lengths_B)[0]"),
+            "jax": Edit("lstm_ctc.py", "jnp.maximum(label_lengths_B.sum(), 1)", "len(labels_BL)"),
+        },
+    ),
+    Fault(
+        name="no blank between equal letters",
+        meaning="a letter twice is spelt without the blank between; frameworks bring their own",
+        check="ctc_corners_agree",
+        rung="lstm_ctc",
+        edits={"numpy": Edit("ctc.py", "!= BLANK) & (states_BS[:, 2:] != states_BS[:, :-2])", "!= BLANK)")},
+    ),
+    Fault(
+        name="emission counted twice",
+        meaning="a frame's own probability stands in the sums from both sides; frameworks bring their own",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={"numpy": Edit("ctc.py", "backward_BTS - emitted_BTS - log_p_B", "backward_BTS - log_p_B")},
+    ),
+)

@@ -1,0 +1,220 @@
+"""Faults of the stem that both rungs for lines share: its masks, its batch norm, its frames."""
+
+from __future__ import annotations
+
+from conformance.planting import Edit, Fault
+
+_MOMENTUM = Edit(
+    "stem.py",
+    "import BATCH_NORM_MOMENTUM, NORM_EPSILON, Block, LineSpec",
+    "import NORM_EPSILON, Block, LineSpec\n\nBATCH_NORM_MOMENTUM = 0.9",
+)
+
+FAULTS: tuple[Fault, ...] = (
+    # --- masks
+    Fault(
+        name="mask missing after a block",
+        meaning="what lies past a line's own width goes on into the next convolution",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("stem.py", "x_BHWC *= keep_BW[:, None, :, None]", "x_BHWC *= 1"),
+            "pytorch": Edit("stem.py", "keep_BHW.flatten()", "(keep_BHW | True).flatten()"),
+            "keras": Edit("stem.py", "self.bias) * keep_B1W1", "self.bias)"),
+            "jax": Edit("stem.py", "return jnp.where(keep_B1W1, x_BHWC, 0), widths_B", "return x_BHWC, widths_B"),
+        },
+    ),
+    Fault(
+        name="mask inverted",
+        meaning="True is taken for what is left out",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("stem.py", "arange(width) < widths_B", "arange(width) >= widths_B"),
+            "pytorch": Edit("stem.py", ") < lengths_B[:, None]", ") >= lengths_B[:, None]"),
+            "keras": Edit("stem.py", ") < widths_B[:, None]", ") >= widths_B[:, None]"),
+            "jax": Edit("stem.py", "arange(width) < widths_B", "arange(width) >= widths_B"),
+        },
+    ),
+    # --- convolution
+    Fault(
+        name="padding shifted by one column",
+        meaning='two columns of zeros after the line and none before it, as "SAME" with a stride may give',
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("convolution.py", "(padding, padding), (1, 1)", "(padding, padding), (0, 2)"),
+            "pytorch": Edit(
+                "stem.py",
+                "self.conv(x_BCHW)",
+                "F.conv2d(F.pad(x_BCHW, (0, 2, *2 * self.conv.padding[:1])), self.conv.weight, stride=self.conv.stride)",
+            ),
+            "keras": Edit("stem.py", "(rows, rows), (1, 1)", "(rows, rows), (0, 2)"),
+            "jax": Edit("stem.py", "self.padding), (1, 1))", "self.padding), (0, 2))"),
+        },
+    ),
+    Fault(
+        name="frames rounded down",
+        meaning="a stride makes w // s columns of w, so that a line loses its last frame",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("stem.py", "-(-widths_B // block.stride)", "widths_B // block.stride"),
+            "pytorch": Edit("stem.py", "-(-widths_B // stride)", "widths_B // stride"),
+            "keras": Edit("stem.py", "-(-widths_B // stride)", "widths_B // stride"),
+            "jax": Edit("stem.py", "-(-widths_B // self.stride)", "widths_B // self.stride"),
+        },
+    ),
+    # --- batch norm
+    Fault(
+        name="batch norm's epsilon",
+        meaning="1e-3, which is Keras's own choice",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "normalization.py", "namespace(x_BHWC).sqrt(variance_C + NORM_EPSILON)", "(variance_C + 1e-3) ** 0.5"
+            ),
+            "pytorch": Edit("stem.py", "eps=NORM_EPSILON", "eps=1e-3"),
+            "keras": Edit("stem.py", "variance + NORM_EPSILON", "variance + 1e-3"),
+            "jax": Edit("stem.py", "variance_C + NORM_EPSILON", "variance_C + 1e-3"),
+        },
+    ),
+    Fault(
+        name="batch statistics while reading",
+        meaning="a line is normed by its batch, and so depends on its neighbours",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm_ctc.py", "widths_B, training=False)", "widths_B, training=True)"),
+            "pytorch": Edit("lstm_ctc.py", "batch_statistics: bool = False", "batch_statistics: bool = True"),
+            "keras": Edit(
+                "recognizer.py",
+                "self.model.predict_on_batch(inputs[: len(self.model.inputs)])",
+                "np.array(self.model(inputs[: len(self.model.inputs)], training=True))",
+            ),
+            "jax": Edit("lstm_ctc.py", "training: bool = False", "training: bool = True"),
+        },
+    ),
+    Fault(
+        name="batch norm counts the padding",
+        meaning="columns past the lines' own widths count in the batch's mean and variance",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "normalization.py",
+                "xp.broadcast_to(keep_BW[:, None], ",
+                "xp.broadcast_to(xp.ones_like(keep_BW)[:, None], ",
+            ),
+            "pytorch": Edit(
+                "stem.py",
+                ".index_select(0, own_P), batch_statistics=batch_statistics)",
+                ", batch_statistics=batch_statistics).index_select(0, own_P)",
+            ),
+            "keras": Edit(
+                "stem.py", "self.batch_statistics(x, keep_B1W1)", "self.batch_statistics(x, ops.ones_like(keep_B1W1))"
+            ),
+            "jax": Edit("stem.py", "widths_B.sum() * x_BHWC.shape[1]", "x_BHWC[..., 0].size"),
+        },
+    ),
+    Fault(
+        name="batch norm's derivative cut short",
+        meaning="the mean and the variance are taken for constants; frameworks bring their own",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={"numpy": Edit("normalization.py", "dx = xp.subtract(dy, shared, out=dy)", "dx = dy")},
+    ),
+    # --- running statistics
+    Fault(
+        name="momentum of the other side",
+        meaning="0.9 for 0.1: the share of the batch is taken for that of the past",
+        check="sgd_steps_agree",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("train.py", "BATCH_NORM_MOMENTUM * (", "(1 - BATCH_NORM_MOMENTUM) * ("),
+            "pytorch": _MOMENTUM,
+            "keras": _MOMENTUM,
+            "jax": _MOMENTUM,
+        },
+    ),
+    Fault(
+        name="unbiased running variance",
+        meaning="the running variance is divided by n - 1, as by PyTorch's own batch norm",
+        check="sgd_steps_agree",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "normalization.py", "count), mean_C, variance_C", "count), mean_C, variance_C * count / (count - 1)"
+            ),
+            "pytorch": Edit("stem.py", "variance_C.detach()", "variance_C.detach() * len(x_PC) / (len(x_PC) - 1)"),
+            "keras": Edit("stem.py", "(self.variance, variance))", "(self.variance, variance * count / (count - 1)))"),
+            "jax": Edit(
+                "stem.py",
+                "(variance_C - self.variance[...])",
+                "(variance_C * count / (count - 1) - self.variance[...])",
+            ),
+        },
+    ),
+    Fault(
+        name="running statistics moved without training",
+        meaning="`loss_and_gradients` moves them; JAX's pure function cannot",
+        check="running_statistics_stay_when_not_training",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "stem.py",
+                "            statistics |= {",
+                '            weights[f"stem.{i}.mean"] += 0.1 * (mean_C - weights[f"stem.{i}.mean"])\n            statistics |= {',
+            ),
+            "pytorch": Edit("stem.py", "if self.training:", "if batch_statistics:"),
+            "keras": Edit("gradients.py", "MODULES[spec.rung].build_model(spec, recognizer.dtype)", "recognizer.model"),
+        },
+    ),
+    Fault(
+        name="running statistics not loaded",
+        meaning="only what is trained is taken from a weights file",
+        check="load_then_export_is_the_identity",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "recognizer.py",
+                "self.xp.array(weights[name], dtype=self.dtype) for name in self.spec.parameters()",
+                "self.xp.array(weights[name] if row.trained else self.weights.get(name, weights[name]), dtype=self.dtype) for name, row in self.spec.parameters().items()",
+            ),
+            "pytorch": Edit(
+                "recognizer.py",
+                "tensor.copy_(to_tensor(weights[name]))",
+                "tensor.copy_(to_tensor(weights[name])) if self.spec.parameters()[name].trained else None",
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "variable.assign(weights[name])",
+                "variable.assign(weights[name]) if variable.trainable else None",
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "weights[canonical_name(path)].astype",
+                "(weights if state is self.params else initial_weights(self.spec, 0))[canonical_name(path)].astype",
+            ),
+        },
+    ),
+    Fault(
+        name="running statistics start afresh",
+        meaning="a resumed run forgets them; in Keras and JAX all that is restored is one mapping, whole",
+        check="resumed_run_equals_an_unbroken_one",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "train.py",
+                "in {**weights, **optimizer.slots}.items():\n            array[...]",
+                "in {**trained, **optimizer.slots}.items():\n            array[...]",
+            ),
+            "pytorch": Edit(
+                "train.py",
+                'state.items() if "/" not in name})',
+                "state.items() if name in dict(model.named_parameters())}, strict=False)",
+            ),
+        },
+    ),
+)
