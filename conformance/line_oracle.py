@@ -20,6 +20,8 @@ Image = list[list[list[float]]]  # row, column, channel
 Rows = list[list[float]]
 Keep = Iterator[float]
 
+WAYS = 4000
+
 
 def logits(spec: Spec, weights: Weights, batch: LineBatch) -> list[Rows]:
     """Of each line the scores per frame or per character, as when reading: batch norm by its running statistics."""
@@ -51,12 +53,18 @@ def running_statistics(spec: LineSpec, weights: Weights, batch: LineBatch) -> di
 
 
 def losses_under_dropout(spec: LineSpec, weights: Weights, batch: LineBatch, units: int) -> list[tuple[float, float]]:
-    """(probability, loss) of each of the 2^units ways to drop units, the kept ones scaled by 1 / (1 - rate)."""
-    ways = []
-    for kept in itertools.product((0, 1), repeat=units):
-        probability = (1 - spec.dropout) ** sum(kept) * spec.dropout ** (units - sum(kept))
-        ways.append((probability, loss(spec, weights, batch, [k / (1 - spec.dropout) for k in kept])))
-    return ways
+    """(probability, loss) of the ways to drop units, the kept ones scaled by 1 / (1 - rate).
+
+    Of each of the 2^units ways, or of a sample of `WAYS`, equally probable, where there are more.
+    """
+    if 2**units <= WAYS:
+        ways = list(itertools.product((0, 1), repeat=units))
+        shares = [(1 - spec.dropout) ** sum(kept) * spec.dropout ** (units - sum(kept)) for kept in ways]
+    else:
+        ways = (np.random.default_rng(17).random((WAYS, units)) >= spec.dropout).astype(int).tolist()
+        shares = [1 / WAYS] * WAYS
+    losses = [loss(spec, weights, batch, [k / (1 - spec.dropout) for k in kept]) for kept in ways]
+    return list(zip(shares, losses, strict=True))
 
 
 def ctc_probability(probabilities_TK: Rows, label: Sequence[int]) -> float:

@@ -9,7 +9,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,17 @@ import pytest
 
 from common.data.idx import write_idx
 from common.recognizer import implementations
-from common.spec import RUNGS
+from common.spec import RUNGS, reads_lines
 
 STEPS_PER_EPOCH = 10
-SMALL = {"mlp": ["--spec.hidden-dims", "24", "16"], "cnn": ["--spec.channels", "4", "4", "--spec.hidden-dim", "16"]}
-# 600 examples in batches of 64: the last batch is smaller
+STEM = ["--spec.stem-channels", "4", "4", "--spec.stem-strides", "2", "2", "--train.max-characters", "3"]
+SMALL = {
+    "mlp": ["--spec.hidden-dims", "24", "16"],
+    "cnn": ["--spec.channels", "4", "4", "--spec.hidden-dim", "16"],
+    "lstm_ctc": [*STEM, "--spec.frame-dim", "8", "--spec.hidden-dim", "8"],
+    "transformer": [*STEM, "--spec.model-dim", "8", "--spec.num-layers", "1", "--spec.feed-forward-dim", "8"],
+}
+# 600 examples in batches of 64: one batch is smaller
 TRAIN = ["--train.examples", "600", "--train.batch-size", "64", "--train.epochs", "3"]
 
 # a process that kills itself, with the signal that cannot be caught, after a step of the second epoch
@@ -56,7 +62,15 @@ def start(program: str, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of the tests' own, so that lines drawn here do not stay in the user's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Noise with random labels, in the files of MNIST: what is learnt does not matter, and scoring takes a moment."""
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(0)
@@ -74,11 +88,18 @@ def rows_without_times(run: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize("implementation", implementations())
 @pytest.mark.parametrize("rung", RUNGS)
 def test_killed_run_resumes_exactly(
-    rung: str, implementation: str, data: str, tmp_path: Path, installed: Callable[[str], None], device: str
+    rung: str,
+    implementation: str,
+    noise: str,
+    cache: None,
+    tmp_path: Path,
+    installed: Callable[[str], None],
+    device: str,
 ) -> None:
     installed(implementation)
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    flags = ["--rung", rung, "--framework", implementation, "--device", device, "--data", data]
+    flags = ["--rung", rung, "--framework", implementation, "--device", device]
+    flags += ["--data", "ink_lines" if reads_lines(rung) else noise]
     flags += [*SMALL[rung], *TRAIN]
 
     killed = start(KILLED, "train", *flags, "--out", str(cut))

@@ -19,7 +19,7 @@ from PIL import Image as pillow
 from common.charset import Charset
 from common.data import emnist
 from common.data.dataset import Dataset, Split
-from common.data.lines import Image, LineDataset, LineSplit
+from common.data.lines import LineDataset, LineSplit
 from common.data.prepared import Line, prepare
 from common.data.prose import Part, draw_text
 
@@ -115,7 +115,9 @@ def compose_line(
     return line
 
 
-def _scaled(image: Image, character: str, cap: float, rng: np.random.Generator) -> Image:
+def _scaled(
+    image: UInt8[np.ndarray, "_ _"], character: str, cap: float, rng: np.random.Generator
+) -> UInt8[np.ndarray, "_ _"]:
     """The ink of a glyph at the height that its character has in a line."""
     rows, columns = (np.flatnonzero((image > _INK).any(axis=axis)) for axis in (1, 0))
     if len(rows):

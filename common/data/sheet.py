@@ -1,6 +1,6 @@
 """A contact sheet: what a data set looks like and how it is made up."""
 
-# N examples, H height, W width
+# N examples or lines, H height, W width
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from common.data.dataset import Dataset, Split
+from common.data.lines import LineDataset, LineSplit
 from common.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ACROSS = 16  # examples of a class
 _MOST_ROWS = 32  # in one column of classes
 _GAP = 2  # pixels between images
+_LINES = 8  # of each split
 _SPLITS = {"train": "#4c72b0", "validation": "#dd8452", "test": "#55a868"}
 
 
@@ -43,6 +46,35 @@ def contact_sheet(dataset: Dataset, path: Path) -> None:
         start = column * rows
         _draw_classes(axes, dataset, range(start, min(start + rows, classes)))
     _draw_counts(below.subplots(), dataset)
+    _save(figure, path)
+
+
+def lines_sheet(dataset: LineDataset, path: Path) -> None:
+    """Write a PNG with lines of each split above their texts, and how wide the lines are.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to import
+
+    chosen = {name: _spread(len(dataset.split(name)), _LINES) for name in _SPLITS}
+    rows = max(map(len, chosen.values()))
+    figure = Figure(figsize=(19, rows * 0.75 + 3.6), layout="constrained", facecolor="white")
+    figure.suptitle(
+        f"{dataset.name}: {len(dataset.charset)} characters, {dataset.train.height} rows, "
+        f"{len(dataset.refused):,} lines refused",
+        fontsize=18,
+        fontweight="bold",
+    )
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(rows * 0.75, 2.6))[:, 0]
+    for axes, (name, lines) in zip(above.subplots(1, len(_SPLITS)), chosen.items(), strict=True):
+        _draw_lines(axes, dataset.split(name).take(lines), rows, _SPLITS[name])
+        axes.set_title(_amount(name, dataset.split(name), "lines"), fontsize=13, color=_SPLITS[name])
+    _draw_widths(below.subplots(), dataset)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path, dpi=120, format="png")
     except OSError as error:
@@ -52,10 +84,20 @@ def contact_sheet(dataset: Dataset, path: Path) -> None:
         ) from None
 
 
+def _spread(count: int, most: int) -> Int[np.ndarray, "_"]:
+    """At most so many of `count` places, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+
+
+def _amount(name: str, split: Split | LineSplit, what: str = "") -> str:
+    writers = "" if split.writers_N is None else f" by {len(np.unique(split.writers_N)):,} writers"
+    return f"{name}: {len(split):,}{' ' if what else ''}{what}{writers}"
+
+
 def _examples(split: Split, k: int) -> UInt8[np.ndarray, "H W"]:
     """Images of class k side by side, drawn evenly from the whole split."""
     of_class = np.flatnonzero(split.labels_N == k)
-    chosen = of_class[np.unique(np.linspace(0, len(of_class) - 1, min(_ACROSS, len(of_class))).astype(int))]
+    chosen = of_class[_spread(len(of_class), _ACROSS)]
     height, width = split.images_NHW.shape[1:]
     strip = np.zeros((height + _GAP, _ACROSS * (width + _GAP)), dtype=np.uint8)
     for i, image_HW in enumerate(split.images_NHW[chosen]):
@@ -79,11 +121,31 @@ def _draw_counts(axes: Axes, dataset: Dataset) -> None:
     for name, colour in _SPLITS.items():
         split = dataset.split(name)
         counts = np.bincount(split.labels_N, minlength=len(classes))
-        writers = "" if split.writers_N is None else f" by {len(np.unique(split.writers_N)):,} writers"
-        axes.bar(classes, counts, bottom=bottom, color=colour, label=f"{name}: {len(split):,}{writers}")
+        axes.bar(classes, counts, bottom=bottom, color=colour, label=_amount(name, split))
         bottom += counts
     axes.set_xticks(classes, dataset.charset.characters)
     axes.set_xlim(-0.6, len(classes) - 0.4)
     axes.set_ylabel("examples per class")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+
+
+def _draw_lines(axes: Axes, split: LineSplit, rows: int, colour: str) -> None:
+    """One line below the other, each with its text under it."""
+    pitch = 2 * split.height
+    picture = np.zeros((rows * pitch, max(int(split.widths_N.max()), 8 * split.height)), np.uint8)
+    for i, image in enumerate(split.images):
+        picture[i * pitch : i * pitch + split.height, : image.shape[1]] = image
+        text = split.texts[i].replace("$", r"\$")  # which would begin a formula
+        axes.text(0, i * pitch + 1.15 * split.height, text, fontsize=9, va="top", color=colour, clip_on=True)
+    axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="lanczos", aspect="equal")
+    axes.set_axis_off()
+
+
+def _draw_widths(axes: Axes, dataset: LineDataset) -> None:
+    widths = [dataset.split(name).widths_N for name in _SPLITS]
+    axes.hist(widths, bins=40, stacked=True, color=list(_SPLITS.values()), label=list(_SPLITS))
+    axes.set_xlabel("width, pixels")
+    axes.set_ylabel("lines")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)

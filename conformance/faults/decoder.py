@@ -263,4 +263,22 @@ FAULTS: tuple[Fault, ...] = (
         rung="transformer",
         edits={"numpy": Edit("normalization.py", "(dnormal - shared) * inverse_N1", "dnormal * inverse_N1")},
     ),
+    Fault(
+        name="embedding not dropped",
+        meaning="dropout acts on the sublayers alone",
+        check="dropout_matches_its_definition",
+        rung="transformer",
+        edits={
+            "numpy": Edit(
+                "transformer.py", "ids_BL, position_LD), spec.dropout, rng)", "ids_BL, position_LD), 0, rng)"
+            ),
+            "pytorch": Edit("transformer.py", "self.dropout(self.embedded(", "(self.embedded("),
+            "keras": Edit("transformer.py", "self.dropout(self.positions(", "(self.positions("),
+            "jax": Edit(
+                "transformer.py",
+                "rows_ND), deterministic=rngs is None",
+                "rows_ND), deterministic=True",
+            ),
+        },
+    ),
 )

@@ -116,7 +116,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- training steps
     Fault(
         name="norms' scales decay",
-        meaning="weight decay is applied to the scales of norms",
+        meaning="weight decay is applied to the scales of norms; in JAX, where rank alone tells, see biases",
         check="adamw_steps_agree",
         rung="transformer",
         edits={
@@ -127,11 +127,6 @@ FAULTS: tuple[Fault, ...] = (
                 '*({"params": [v], "weight_decay": config.weight_decay * any(v is m.weight for m in model.modules() if isinstance(m, nn.LayerNorm))} for v in vectors)',
             ),
             "keras": Edit("train.py", '["bias", "scale", "gamma", "beta"]', '["bias", "beta"]'),
-            "jax": Edit(
-                "train.py",
-                "jax.tree.map(lambda w: w.ndim > 1, params)",
-                'jax.tree.map_with_path(lambda path, w: w.ndim > 1 or "scale" in path_name(path), params)',
-            ),
         },
     ),
     Fault(

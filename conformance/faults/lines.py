@@ -223,4 +223,16 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={"numpy": Edit("ctc.py", "backward_BTS - emitted_BTS - log_p_B", "backward_BTS - log_p_B")},
     ),
+    Fault(
+        name="dropout missing after the last layer",
+        meaning="as by the dropout of PyTorch's own nn.LSTM",
+        check="dropout_matches_its_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm_ctc.py", "dropout(x_BTC, spec.dropout, rng)", "dropout(x_BTC, 0, rng)"),
+            "pytorch": Edit("lstm_ctc.py", "x_BTC = self.dropout(x_BTC)", "x_BTC = x_BTC * 1"),
+            "keras": Edit("lstm_ctc.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
+            "jax": Edit("lstm_ctc.py", "deterministic=rngs is None", "deterministic=True"),
+        },
+    ),
 )

@@ -168,7 +168,11 @@ FAULTS: tuple[Fault, ...] = (
                 '            weights[f"stem.{i}.mean"] += 0.1 * (mean_C - weights[f"stem.{i}.mean"])\n            statistics |= {',
             ),
             "pytorch": Edit("stem.py", "if self.training:", "if batch_statistics:"),
-            "keras": Edit("gradients.py", "MODULES[spec.rung].build_model(spec, recognizer.dtype)", "recognizer.model"),
+            "keras": Edit(
+                "gradients.py",
+                "        kept = {v.path",
+                "        for name, variable in self.variables.items():\n            weights[name].assign(variable)\n        kept = {v.path",
+            ),
         },
     ),
     Fault(

@@ -1,0 +1,145 @@
+"""Lines by name: what is refused and why, subsets, what fits which, and the commands that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.charset import Charset
+from common.data import prepared, sources
+from common.data.lines import LineDataset, LineSplit, Refused
+from common.data.sources import load, load_lines
+from common.errors import UserError
+from common.tests.conftest import Command
+
+
+def frames(width: int) -> int:
+    return -(-width // 4)
+
+
+def a_split(name: str, lines: Sequence[tuple[str, int]]) -> LineSplit:
+    return LineSplit(
+        images=[np.full((8, width), 9, np.uint8) for _, width in lines],
+        widths_N=np.array([width for _, width in lines], dtype=np.int64),
+        texts=[text for text, _ in lines],
+        names=[f"{name} {i}" for i in range(len(lines))],
+    )
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
+    """Texts and widths of what `iam_lines` gives; to be changed by a test."""
+    texts: dict[str, list[tuple[str, int]]] = {
+        "train": [(f"a{i % 10}", 40) for i in range(30)],
+        "validation": [("b", 40)],
+        "test": [("c", 40)],
+    }
+
+    def loader(path: Path | None, options: sources.LineOptions) -> LineDataset:
+        splits = {name: a_split(name, rows) for name, rows in texts.items()}
+        before = (Refused(name="page 3", reason="torn"),)
+        return LineDataset(name="iam_lines", charset=Charset(()), refused=before, **splits)
+
+    source = replace(sources.SOURCES["iam_lines"], load_lines=loader)
+    monkeypatch.setitem(sources.SOURCES, "iam_lines", source)
+    return texts
+
+
+def test_lines_that_cannot_be_learnt_from_are_refused_by_name_in_every_split(
+    lines: dict[str, list[tuple[str, int]]],
+) -> None:
+    # 4 columns give a frame: ab needs 2, aa one more between its equal letters
+    lines["train"] = [("ab", 8), ("ab", 4), ("aa", 8), ("aa", 9), ("", 40), ("x", 2049), ("y", 2048)]
+    lines["validation"] = [("b", 40), ("", 40)]
+    lines["test"] = [("zz", 8), ("c", 40)]
+    dataset = load_lines("iam_lines", height=8, frames=frames)
+    assert list(dataset.train.names) == ["train 0", "train 3", "train 6"]
+    assert list(dataset.validation.names) == ["validation 0"]
+    assert list(dataset.test.names) == ["test 1"]
+    assert [line.name for line in dataset.refused] == [
+        "page 3",
+        *("train 1", "train 2", "train 4", "train 5"),
+        "validation 1",
+        "test 0",
+    ]
+    reasons = {line.name: line.reason for line in dataset.refused}
+    assert "2 frames where its text needs 3" in reasons["train 2"]
+    assert reasons["train 4"] == "it has no text"
+    assert "2049 columns wide" in reasons["train 5"]
+    assert dataset.charset.characters == ("a", "b", "y")  # x was refused; the test's c is not training's
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_an_empty_split_is_refused(lines: dict[str, list[tuple[str, int]]], name: str) -> None:
+    lines[name] = [("", 40)]
+    with pytest.raises(UserError, match=f"the {name} split of iam_lines is empty"):
+        load_lines("iam_lines", height=8, frames=frames)
+
+
+def test_a_larger_subset_holds_the_smaller_one(lines: dict[str, list[tuple[str, int]]]) -> None:
+    few, many = (set(load_lines("iam_lines", height=8, frames=frames, examples=n).train.names) for n in (5, 20))
+    assert (len(few), len(many)) == (5, 20)
+    assert few < many
+    with pytest.raises(UserError, match="31 training lines were asked for; there are 30, ask for fewer"):
+        load_lines("iam_lines", height=8, frames=frames, examples=31)
+    with pytest.raises(UserError, match="expected at least 1, or 0 for all"):
+        load_lines("iam_lines", height=8, frames=frames, examples=-1)
+
+
+def test_characters_where_lines_are_needed_and_the_reverse_name_what_fits() -> None:
+    with pytest.raises(UserError, match=r"mnist holds characters where lines are needed.*ink_lines"):
+        load_lines("mnist", height=28, frames=frames)
+    with pytest.raises(UserError, match=r"ink_lines holds lines where characters are needed.*mnist"):
+        load("ink_lines")
+
+
+@pytest.mark.parametrize("name", ["pages", "folder", "iam_lines"])
+def test_what_cannot_be_downloaded_asks_for_a_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOURHANDS_DATA", raising=False)
+    with pytest.raises(UserError, match=f"write {name}:FOLDER"):
+        load_lines(name, height=28, frames=frames)
+
+
+def test_preparing_lines_prints_what_there_is_and_names_what_is_refused(
+    lines: dict[str, list[tuple[str, int]]], command: Command
+) -> None:
+    lines["train"].append(("", 40))
+    outcome = command("data", "prepare", "iam_lines")
+    assert outcome.code == 0, outcome
+    for words in ("train: 30 lines", "validation: 1 lines", "test: 1 lines", "charset: 11 characters: 0123456789a"):
+        assert words in outcome.out
+    assert "validation: 1 lines; 1 characters that training never shows: b" in outcome.out
+    assert "refused: 2 lines; --refused names them" in outcome.out
+    named = command("data", "prepare", "iam_lines", "--refused").out
+    assert "train 30: it has no text" in named
+    assert "page 3: torn" in named
+
+
+def test_flags_of_lines_are_refused_for_characters(digits: str, command: Command) -> None:
+    command("data", "prepare", digits, "--height", 30).refuses("--height", "mnist holds characters")
+    command("data", "prepare", digits, "--refused").refuses("--refused is for lines")
+    command("data", "show", "ink_lines", "--out", "x.png", "--height", 0).refuses("--height is 0")
+    command("data", "show", "ink_linse", "--out", "x.png").refuses("did you mean 'ink_lines'")
+
+
+def test_the_sheet_of_lines_shows_their_ink(
+    lines: dict[str, list[tuple[str, int]]], command: Command, tmp_path: Path
+) -> None:
+    lines["train"][0] = ("$a__b$", 60)  # dollars begin no formula
+    assert command("data", "show", "iam_lines", "--out", tmp_path / "sheet.png").code == 0
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert min(image.size) > 300
+    command("data", "show", "iam_lines", "--out", tmp_path / "missing" / "sheet.png").refuses("cannot write")
+
+
+def test_drawn_lines_come_at_the_height_and_length_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "cache_folder", lambda: tmp_path)
+    dataset = load_lines("ink_lines", height=20, frames=frames, examples=40, max_characters=9)
+    assert dataset.train.height == 20
+    assert max(map(len, dataset.train.texts)) <= 9
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (40, 500, 1000)
