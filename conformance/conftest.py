@@ -115,6 +115,16 @@ def _required(config: pytest.Config) -> set[str]:
     return set(config.getoption("--require").split(","))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What XLA compiles for JAX is kept while the suite runs, which builds the same small models dozens of times."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        patched.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patched.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+        yield
+
+
 @pytest.fixture(scope="session")
 def workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
     """The implementations as they are."""

@@ -29,6 +29,7 @@ from common.training.config import TrainConfig
 from common.training.run import Progress, Run, State
 
 PATIENCE_SECONDS = 1800
+MODELS_KEPT = 8  # no check holds more at a time; compiled models would fill the memory
 # of Keras the border alone: Keras reads the signature of a layer's __init__, which the check of shapes replaces
 BORDER_ONLY = {"impl_keras": "impl_keras.recognizer"}
 
@@ -241,7 +242,8 @@ class _Server:
     def __init__(self, implementation: str, strict: bool) -> None:
         self._implementation = implementation
         self._strict = strict
-        self._models: list[Recognizer] = []
+        self._models: dict[int, Recognizer] = {}
+        self._built = 0
         self._shadow: str | None = None
 
     def load(self) -> None:
@@ -251,8 +253,10 @@ class _Server:
 
     def build(self, spec: Spec, seed: int, device: Device, dtype: DType) -> int:
         build = load_implementation(self._implementation)
-        self._models.append(build(spec, seed=seed, device=device, dtype=dtype))
-        return len(self._models) - 1
+        self._models.pop(self._built - MODELS_KEPT, None)
+        self._built += 1
+        self._models[self._built] = build(spec, seed=seed, device=device, dtype=dtype)
+        return self._built
 
     def call(self, handle: int, method: str, *arguments: Any) -> Any:
         return getattr(self._models[handle], method)(*arguments)

@@ -169,7 +169,7 @@ def _train(
             provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
             best=checkpoint.best if checkpoint else None,
         )
-        batches = _batches(dataset, train)
+        batches = _batches(dataset, recognizer.spec, train)
         # a loss that overflows is found by the run, in words; NumPy need not warn of it as well
         with progress_bar(train.epochs * len(batches), done) as bars, np.errstate(over="ignore", invalid="ignore"):
             run = Run(
@@ -248,7 +248,7 @@ def _draw(folder: RunFolder, seen: Judgement, dataset: Dataset | LineDataset) ->
         figures.confusion_matrix(seen.confusion_KK, seen.charset, folder.path / "confusion.png")
 
 
-def _batches(dataset: Dataset | LineDataset, train: TrainConfig) -> Batches | LineBatches:
+def _batches(dataset: Dataset | LineDataset, spec: Spec, train: TrainConfig) -> Batches | LineBatches:
     size, seed, workers = train.batch_size, train.seed, train.workers
     if isinstance(dataset, Dataset):
         return Batches(dataset.train, batch_size=size, seed=seed, workers=workers)
@@ -257,7 +257,15 @@ def _batches(dataset: Dataset | LineDataset, train: TrainConfig) -> Batches | Li
         from common.data.augment import augment_line  # imports Pillow
 
         augment = augment_line
-    return LineBatches(dataset.train, dataset.charset, batch_size=size, seed=seed, workers=workers, augment=augment)
+    return LineBatches(
+        dataset.train,
+        dataset.charset,
+        batch_size=size,
+        seed=seed,
+        workers=workers,
+        augment=augment,
+        frames=spec.frames if isinstance(spec, LineSpec) else None,
+    )
 
 
 def _of_lines(dataset: Dataset | LineDataset, batches: Batches | LineBatches) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _HELD_SHARE = 0.1  # of the lines, to validate with, and as many to test with
 
 
 def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDataset:
-    """Whole groups drawn at random: about a tenth of the lines to validate with, a tenth to test with, the rest to train.
+    """Whole groups at random: about a tenth of the lines to validate with, a tenth to test with, the rest to train on.
 
     Args:
         name: of the data set.

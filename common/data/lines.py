@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -145,6 +146,14 @@ def pad_labels(labels: Sequence[Int[np.ndarray, "_"]], length: int) -> Int[np.nd
     return labels_BL
 
 
+def frames_needed(label: Sequence[int] | str | Int[np.ndarray, "_"]) -> int:
+    """How many frames CTC needs to spell a label: one per character, and one between equal neighbours.
+
+    Source: Graves et al. 2006.
+    """
+    return len(label) + sum(a == b for a, b in pairwise(label))
+
+
 def bucket_widths(widths_N: Int[np.ndarray, "N"], buckets: int = BUCKETS) -> Int[np.ndarray, "U"]:
     """At most so many widths that batches are padded to, rising, each for about as many lines; the last holds all.
 
@@ -168,7 +177,9 @@ class LineBatches:
         batch_size: lines per batch.
         seed: of the order, and of what `augment` does.
         workers: threads that make batches ahead of time; 0 makes each when it is asked for.
-        augment: what to do to each image, drawn anew for each line and epoch; None leaves them as they are.
+        augment: what to do to each image, drawn anew for each line and epoch; None leaves them as they are. An image
+            that it makes too narrow for CTC to spell its text stays as it is.
+        frames: how many a line of so many columns gives, for that; see `LineSpec.frames`.
     """
 
     def __init__(
@@ -180,8 +191,10 @@ class LineBatches:
         seed: int,
         workers: int = 0,
         augment: Augment | None = None,
+        frames: Callable[[int], int] | None = None,
     ) -> None:
         self._split = split
+        self._frames = frames
         self._labels = [charset.encode(text) for text in split.texts]
         self._batch_size = batch_size
         self._seed = seed
@@ -209,18 +222,24 @@ class LineBatches:
         bucket, chosen = self._order_of(epoch)[index]
         width, length = self.shapes[bucket]
         images = [self._split.images[int(i)] for i in chosen]
+        labels = [self._labels[i] for i in chosen]
         if self._augment is not None:
             images = [
-                self._augment(image, np.random.default_rng([self._seed, epoch, int(i)]), width)
-                for i, image in zip(chosen, images, strict=True)
+                self._changed(image, label, np.random.default_rng([self._seed, epoch, int(i)]), width)
+                for i, image, label in zip(chosen, images, labels, strict=True)
             ]
-        labels = [self._labels[i] for i in chosen]
         return LineBatch(
             images_BHW1=pad(images, width),
             widths_B=np.array([image.shape[1] for image in images], np.int32),
             labels_BL=pad_labels(labels, length),
             label_lengths_B=np.array([len(label) for label in labels], np.int32),
         )
+
+    def _changed(self, image: Image, label: Int[np.ndarray, "_"], rng: np.random.Generator, width: int) -> Image:
+        assert self._augment is not None
+        changed = self._augment(image, rng, width)
+        fits = self._frames is None or self._frames(changed.shape[1]) >= frames_needed(label)
+        return changed if fits else image
 
     def epoch(self, epoch: int) -> Iterator[LineBatch]:
         """All batches of an epoch in order, made ahead by the workers."""

@@ -22,9 +22,9 @@ from PIL import Image, ImageDraw
 
 from common.data.images import load_image, otsu
 from common.data.line_image import darkness, full_contrast, to_height
+from common.data.line_splits import by_group
 from common.data.lines import LineDataset, Refused
 from common.data.prepared import Line, prepare
-from common.data.line_splits import by_group
 from common.data.xml_pages import Page, Points, TextLine, read_page
 from common.errors import UserError
 
@@ -65,6 +65,7 @@ def load(folder: Path, *, height: int, writer_pattern: str = "") -> LineDataset:
             yield from _lines(file, height)
 
     prepared = prepare("pages", state, lines)
+    assert prepared.lines.writers_N is not None, "prepared lines have their groups"
     groups = [writers[prepared.groups[i]] for i in prepared.lines.writers_N]
     return by_group("pages", prepared, groups)
 

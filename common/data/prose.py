@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Iterator
 from functools import cache
 from typing import Literal
 
@@ -12,36 +13,50 @@ import numpy as np
 CHARACTERS = " !\"#$%&'()*+,-./" + string.digits + ":;=?@" + string.ascii_uppercase + string.ascii_lowercase
 Part = Literal["train", "validation", "test"]
 
-# of every ten topics one is for validation and one for the test
-_PARTS: tuple[Part, ...] = ("test", "validation", *("train",) * 8)
+# of every ten topics two are for the test and one for validation
+_PARTS: tuple[Part, ...] = ("test", "validation", "train", "train", "train", "test", *("train",) * 4)
 _NUMBER = 0.08  # share of words that a number takes the place of
 _MIXED = 0.06  # share of words that a string of any characters takes the place of
 _CAPITALS = 0.08  # share of words set in capitals
+# what no hand tells apart outside of a word
+_ALIKE = set("Il1O0 ")
 
 
 @cache
-def words(part: Part) -> tuple[str, ...]:
-    """The words of one part of the topics, in their order; tables, rules and code are left out."""
+def _words_by_part() -> dict[Part, tuple[str, ...]]:
     from pydoc_data import topics  # half a megabyte of text
 
-    known = set(CHARACTERS)
-    found: list[str] = []
-    for i, topic in enumerate(sorted(topics.topics)):
-        if _PARTS[i % len(_PARTS)] != part:
-            continue
-        for paragraph in re.split(r"\n\s*\n", topics.topics[topic]):
-            # prose starts at the margin; code, grammar and tables are indented or ruled
-            if re.match(r"\S", paragraph) and not re.search(r"[=*~+-]{4}|::=|\|", paragraph):
-                prose = re.sub(r"[*`]+", "", paragraph)  # marks of emphasis
-                found += [word for word in prose.split() if set(word) <= known]
-    return tuple(found)
+    known, seen = set(CHARACTERS), set()
+    found: dict[Part, list[str]] = {"test": [], "validation": [], "train": []}
+    for part, words_of_part in found.items():
+        for i, topic in enumerate(sorted(topics.topics)):
+            if _PARTS[i % len(_PARTS)] != part:
+                continue
+            for sentence in _sentences(topics.topics[topic]):
+                if sentence not in seen:  # topics repeat each other
+                    seen.add(sentence)
+                    words_of_part += [word for word in sentence.split() if set(word) <= known]
+    return {part: tuple(words_of_part) for part, words_of_part in found.items()}
+
+
+def _sentences(text: str) -> Iterator[str]:
+    for paragraph in re.split(r"\n\s*\n", text):
+        # prose starts at the margin; code, grammar and tables are indented or ruled
+        if re.match(r"\S", paragraph) and not re.search(r"[=*~+-]{4}|::=|\|", paragraph):
+            prose = " ".join(re.sub(r"[*`]+", "", paragraph).split())  # without marks of emphasis
+            yield from re.split(r"(?<=[.:;]) ", prose)
+
+
+def words(part: Part) -> tuple[str, ...]:
+    """The words of one part, in their order; tables, rules and code are left out. No sentence is in two parts."""
+    return _words_by_part()[part]
 
 
 def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str = CHARACTERS) -> str:
     """A line of text: words that follow each other, of at most so many of `characters` together.
 
-    Its length is drawn evenly from 4 (or `most`, if that is less) to `most`. Some words are replaced by numbers, by
-    capitals and by strings of any characters, so that rare characters are seen often enough to be learnt.
+    The room for them is drawn evenly from 4 (or `most`, if that is less) to `most`. Some words are replaced by numbers,
+    by capitals and by strings of any characters, so that rare characters are seen often enough to be learnt.
     """
     length = int(rng.integers(min(4, most), most + 1))
     prose = words(part)
@@ -61,9 +76,11 @@ def _varied(word: str, rng: np.random.Generator) -> str:
     kind = rng.random()
     if kind < _NUMBER:
         number = int(10 ** rng.uniform(0, 6))
-        return rng.choice([f"{number}", f"{number:,}", f"{number % 100}%", f"${number / 100:.2f}", f"#{number % 1000}"])
+        return str(
+            rng.choice([f"{number}", f"{number:,}", f"{number % 100}%", f"${number / 100:.2f}", f"#{number % 1000}"])
+        )
     if kind < _NUMBER + _MIXED:
-        return "".join(rng.choice(list(CHARACTERS[1:]), int(rng.integers(1, 6))))
+        return "".join(rng.choice(sorted(set(CHARACTERS) - _ALIKE), int(rng.integers(1, 6))))
     if kind < _NUMBER + _MIXED + _CAPITALS:
         return word.upper()
     return word

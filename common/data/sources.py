@@ -6,7 +6,6 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -17,7 +16,7 @@ from common.charset import Charset
 from common.data import emnist, ink, ink_lines, mnist
 from common.data.dataset import Dataset
 from common.data.download import choose_folder
-from common.data.lines import LineDataset, LineSplit, Refused
+from common.data.lines import LineDataset, LineSplit, Refused, frames_needed
 from common.data.splits import balanced, subset
 from common.errors import UserError, unknown_name
 
@@ -218,7 +217,7 @@ def load_lines(
     """The data set `NAME` or `NAME:FOLDER` of lines, prepared if need be, with the characters of its training split.
 
     A line is refused, in whichever split it is, if it has no text, is wider than `WIDEST`, or has fewer frames than CTC
-    needs to spell its text: one per character, and one between equal neighbours (Graves et al. 2006).
+    needs to spell its text.
 
     Args:
         data: a name of `SOURCES`, and after a colon the folder that holds its files.
@@ -270,7 +269,7 @@ def _accepted(split: LineSplit, frames: Callable[[int], int], refused: list[Refu
     """The lines that can be learnt from; the others are added to `refused`."""
     kept = []
     for i, (text, width) in enumerate(zip(split.texts, split.widths_N.tolist(), strict=True)):
-        needed = len(text) + sum(a == b for a, b in pairwise(text))
+        needed = frames_needed(text)
         if not text:
             reason = "it has no text"
         elif width > WIDEST:

@@ -67,7 +67,7 @@ def read_page(path: Path) -> Page:
     from defusedxml.ElementTree import parse
 
     try:
-        root: Element = parse(path).getroot()
+        root = parse(path).getroot()
     except DefusedXmlException as error:
         raise UserError(
             f"{path.name} declares entities ({type(error).__name__}), which ALTO and PAGE never need and an attack on "
@@ -77,6 +77,7 @@ def read_page(path: Path) -> Page:
         raise UserError(f"{path.name} is not well-formed XML ({error}); export or copy it again") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+    assert root is not None, "a document that was parsed has a root"
     namespace = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
     _strip_namespace(root)
     if root.tag == "alto" and _ALTO.fullmatch(namespace):
@@ -118,9 +119,7 @@ def _alto_line(path: Path, number: int, line: Element) -> TextLine:
     if baseline and len(numbers_of(where, baseline)) == 1:  # ALTO up to 4.0: its height on the page
         ends = (outline[:, 0].min(), outline[:, 0].max()) if len(outline) else ()
         baseline = " ".join(f"{x} {baseline}" for x in ends)
-    return TextLine(
-        number=number, text=_clean(_alto_text(line)), outline=outline, baseline=points_of(where, baseline)
-    )
+    return TextLine(number=number, text=_clean(_alto_text(line)), outline=outline, baseline=points_of(where, baseline))
 
 
 def _alto_text(line: Element) -> str:
