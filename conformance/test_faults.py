@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from common.spec import RUNGS
 from conformance import checks
 from conformance.checks import Subject
 from conformance.conftest import Workers
@@ -35,13 +37,19 @@ def test_fault_is_caught(planted: tuple[str, str, str], faulty_workers: Workers,
 @pytest.mark.faults
 @pytest.mark.parametrize("implementation", sorted({name for fault in FAULTS for name in fault.edits}))
 def test_untouched_copy_passes(implementation: str, faulty_workers: Workers, tmp_path: Path) -> None:
-    """A copy without a fault turns no test red, so it is the fault that does."""
+    """A copy without a fault turns no test red, so it is the fault that does.
+
+    One check per rung, the one that catches most; all of them are asked of the installed package anyway.
+    """
     worker = faulty_workers[implementation]
     copy_package(implementation, tmp_path)
     worker.shadow(tmp_path)
     try:
-        planted = [fault for fault in FAULTS if implementation in fault.edits]
-        for check, rung, dtype in sorted({(fault.check, fault.rung, fault.dtype) for fault in planted}):
+        for rung in RUNGS:
+            used = Counter(
+                (fault.check, fault.dtype) for fault in FAULTS if fault.rung == rung and implementation in fault.edits
+            )
+            ((check, dtype), _), *_ = used.most_common(1)
             getattr(checks, check)(Subject(worker=worker, rung=rung, dtype=dtype))
     finally:
         worker.shadow(None)

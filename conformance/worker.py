@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -126,6 +126,8 @@ def fit(
 
 class Model:
     """A recognizer in a worker, with the border's methods."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, worker: Worker, handle: int, spec: Spec) -> None:
         self._worker, self._handle, self.spec = worker, handle, spec

@@ -72,7 +72,7 @@ def load(folder: Path, *, height: int) -> LineDataset:
                 yield Refused(name=label.image, reason=str(error))
                 continue
             yield Line(image=image_HW, text=label.text, name=label.image, group=label.image)
-        for name in images.keys() - {label.image for label in labels}:
+        for name in sorted(images.keys() - {label.image for label in labels}):
             yield Refused(name=name, reason="it has no label")
 
     prepared = prepare("folder", state, lines)
@@ -89,11 +89,11 @@ def _labels(folder: Path, images: dict[str, Path]) -> list[_Label]:
         names = ", ".join(path.name for path in files)
         raise UserError(f"{folder} holds several files of labels ({names}); leave one")
     if files:
-        text = _read(files[0])
+        text = read_utf8(files[0])
         rows = _from_json(files[0], text) if files[0].suffix.lower() == ".jsonl" else _from_table(files[0], text)
     else:
         beside = {name: path.with_suffix(".txt") for name, path in images.items()}
-        rows = [_Label(image=name, text=_clean(_read(path))) for name, path in beside.items() if path.is_file()]
+        rows = [_Label(image=name, text=_clean(read_utf8(path))) for name, path in beside.items() if path.is_file()]
     if not rows:
         raise UserError(
             f"{files[0] if files else folder} holds no labels; expected a CSV, TSV or JSONL with image and text, or a "
@@ -102,7 +102,12 @@ def _labels(folder: Path, images: dict[str, Path]) -> list[_Label]:
     return rows
 
 
-def _read(path: Path) -> str:
+def read_utf8(path: Path) -> str:
+    """A file's text, without a byte order mark.
+
+    Raises:
+        UserError: the file is not UTF-8; its line is named.
+    """
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
@@ -114,19 +119,36 @@ def _read(path: Path) -> str:
 
 
 def _from_table(path: Path, text: str) -> list[_Label]:
-    rows = csv.DictReader(io.StringIO(text), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    for column in ("image", "text"):
-        if column not in (rows.fieldnames or ()):
-            raise UserError(
-                f"{path.name} has no column {column!r} (it has {', '.join(rows.fieldnames or ()) or 'none'}); "
-                "its first line must name image and text"
-            )
-    return [_label(path, rows.line_num, row) for row in rows]
+    # strict: a quote that is never closed would make one text of all lines after it
+    rows = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
+    )
+    try:
+        columns = list(rows.fieldnames or ())
+        for column in ("image", "text"):
+            if column not in columns:
+                raise UserError(
+                    f"{path.name} has no column {column!r} (it has {', '.join(columns) or 'none'}); "
+                    "its first line must name image and text"
+                )
+        labels = []
+        for row in rows:
+            if None in row:  # what is left over
+                raise UserError(
+                    f"{path.name}, line {rows.line_num}: {len(columns) + len(row[None])} columns where the first line "
+                    f"names {len(columns)}; put a text with a separator in it in double quotes"
+                )
+            labels.append(_label(path, rows.line_num, row))
+    except csv.Error as error:
+        raise UserError(
+            f"{path.name}, line {rows.line_num + 1}: {error}; close each quote, and double the quotes within a quoted text"
+        ) from None
+    return labels
 
 
 def _from_json(path: Path, text: str) -> list[_Label]:
     labels = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -143,10 +165,10 @@ def _label(path: Path, number: int, row: dict[str, object]) -> _Label:
         raise UserError(
             f"{path.name}, line {number}: expected an image and its text, such as line1.png and what it says"
         )
-    split = str(row.get("split") or "")
+    writer, split = ("" if row.get(key) is None else str(row[key]) for key in ("writer", "split"))
     if split not in ("", *_SPLITS):
         raise UserError(f"{path.name}, line {number}: split {split!r} is unknown; expected {', '.join(_SPLITS)}")
-    return _Label(image=Path(image).as_posix(), text=_clean(text), writer=str(row.get("writer") or ""), split=split)
+    return _Label(image=Path(image).as_posix(), text=_clean(text), writer=writer, split=split)
 
 
 def _clean(text: str) -> str:

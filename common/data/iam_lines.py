@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
+from xml.sax.saxutils import unescape
 
 import numpy as np
 
+from common.data.folder import read_utf8
 from common.data.images import load_image
 from common.data.line_image import to_line
 from common.data.line_splits import by_group, by_split
@@ -74,18 +76,18 @@ def _standard_split(folder: Path) -> dict[str, str]:
     split_of: dict[str, str] = {}
     for name, split in _LISTS.items():
         for path in sorted(folder.rglob(f"{name}.txt")):
-            split_of |= dict.fromkeys(path.read_text(encoding="utf-8").split(), split)
+            split_of |= dict.fromkeys(read_utf8(path).split(), split)
     return split_of
 
 
 def _from_index(folder: Path, index: Path, height: int) -> Iterator[Line | Refused]:
-    for number, row in enumerate(index.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, row in enumerate(read_utf8(index).splitlines(), start=1):
         if not row.strip() or row.startswith("#"):
             continue
         fields = row.split(" ", _FIELDS - 1)
         if len(fields) < _FIELDS or fields[0].count("-") != 2:
             raise UserError(f"{index.name}, line {number}: {row[:40]!r} is no row of IAM's; expected {_FIELDS} fields")
-        name, text = fields[0], fields[-1].replace("|", " ")
+        name, text = fields[0], _text(fields[-1].replace("|", " "))
         form = name.rpartition("-")[0]
         path = folder / "lines" / form.partition("-")[0] / form / f"{name}.png"
         if not path.is_file():
@@ -115,21 +117,25 @@ def _from_forms(folder: Path, forms: list[Path], height: int) -> Iterator[Line |
                 yield Refused(name=name, reason=f"its boxes lie outside the {wide}×{tall} image")
                 continue
             cut_HW = image_HW[max(0, top) : bottom, max(0, left) : right]
-            yield _made(cut_HW, height, text=line.get("text", ""), name=name, group=group)
+            yield _made(cut_HW, height, text=_text(line.get("text", "")), name=name, group=group)
 
 
 def _parse(path: Path) -> Element:
     # slow to import, and most data needs none of it
-    from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import parse
 
     try:
         form = parse(path).getroot()
-    except (ParseError, DefusedXmlException) as error:
+    except (ParseError, LookupError, ValueError) as error:  # declared entities; an encoding that does not exist
         raise UserError(f"{path.name} cannot be read ({error}); expected a form of IAM's") from None
     if form is None or form.tag != "form":
         raise UserError(f"{path.name} is no form of IAM's; its first element must be <form>")
     return form
+
+
+def _text(text: str) -> str:
+    """Quotes and ampersands as they were written: some releases escape them, in XML once more than XML does."""
+    return unescape(text, {"&quot;": '"', "&apos;": "'"})
 
 
 def _boxes(path: Path, name: str, line: Element) -> np.ndarray:

@@ -61,7 +61,7 @@ def full_contrast(dark_HW: Levels) -> Levels | None:
     return ink_HW
 
 
-def to_height(ink_HW: Levels, height: int) -> Levels | None:
+def to_height(ink_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"] | None:
     """Crop a level line to its ink and scale it to `height` rows, its aspect kept; None if it has no ink.
 
     How far up and down the crop goes follows the spread of the ink over the rows, so that letters of one size come out
@@ -92,11 +92,11 @@ def to_height(ink_HW: Levels, height: int) -> Levels | None:
     small_HW = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC, box=box))
     # thin strokes have faded
     full = float(np.percentile(small_HW[small_HW > _EDGE], 90)) if (small_HW > _EDGE).any() else 255.0
-    line_HW: Levels = np.clip(small_HW * (255 / full), 0, 255).astype(np.uint8)
+    line_HW: UInt8[np.ndarray, "{height} _"] = np.clip(small_HW * (255 / full), 0, 255).astype(np.uint8)
     return line_HW
 
 
-def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} W"]:
+def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"]:
     """Bring an image of one line, dark on light or light on dark, to the form of the prepared lines.
 
     An image that has this form and height already stays as it is.
@@ -104,7 +104,7 @@ def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} W"]:
     Raises:
         UserError: the image has no ink.
     """
-    if len(image_HW) == height and float((image_HW == 0).mean()) > 0.5:
+    if len(image_HW) == height and image_HW.max() > _EDGE and float((image_HW == 0).mean()) > 0.5:
         return image_HW
     line_HW = None
     ink_HW = full_contrast(darkness(_dark_on_light(image_HW), 2 * len(image_HW)))

@@ -8,7 +8,7 @@ the marks stay and are learnt like other characters. But `><` with nothing in it
 its ink has no text, so to learn it would be to learn to leave ink out, and such lines are refused by name.
 """
 
-# P points; a point is (x, y) in pixels of the image from its upper left corner; H height, W width
+# a point is (x, y) in pixels of the image from its upper left corner; H height, W width
 
 from __future__ import annotations
 
@@ -161,7 +161,9 @@ def _crosses_itself(polygon: Points) -> bool:
 
 def _side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Positive where c lies on one side of the line from a to b, negative on the other."""
-    return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
+    side: np.ndarray = (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1])
+    side = side - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
+    return side
 
 
 def _area_kept(polygon: Points) -> float:
@@ -180,7 +182,7 @@ def _mask(polygon: Points) -> UInt8[np.ndarray, "H W"]:
     return np.asarray(mask)
 
 
-def _cut(dark_HW: UInt8[np.ndarray, "H W"], line: TextLine, height: int) -> UInt8[np.ndarray, "H W"] | None:
+def _cut(dark_HW: UInt8[np.ndarray, "H W"], line: TextLine, height: int) -> UInt8[np.ndarray, "{height} _"] | None:
     """The line's image; None if it has no ink."""
     limit = np.array(dark_HW.shape[::-1]) - 1
     outline = np.clip(line.outline, 0, limit)
@@ -195,7 +197,7 @@ def _cut(dark_HW: UInt8[np.ndarray, "H W"], line: TextLine, height: int) -> UInt
     return to_height(level(ink_HW, outline - corner, line.baseline - corner), height)
 
 
-def level(ink_HW: UInt8[np.ndarray, "H W"], outline: Points, baseline: Points) -> UInt8[np.ndarray, "H W"]:
+def level(ink_HW: UInt8[np.ndarray, "H W"], outline: Points, baseline: Points) -> UInt8[np.ndarray, "_ _"]:
     """Turn the line so that its baseline's ends are level, and shift what lies between up or down to that level.
 
     A baseline shorter than the line is high says nothing about its direction: such a line stays as it is.

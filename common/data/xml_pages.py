@@ -3,7 +3,7 @@
 Sources: https://www.loc.gov/standards/alto and https://github.com/PRImA-Research-Lab/PAGE-XML.
 """
 
-# P points; a point is (x, y) in pixels of the image from its upper left corner
+# a point is (x, y) in pixels of the image from its upper left corner
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ALTO = re.compile(r"http://www\.loc\.gov/standards/alto/ns-v[234]([.-]\d+)*#?")
 _PAGE = re.compile(r"http://schema\.primaresearch\.org/PAGE/gts/pagecontent/201[3-9]-\d\d-\d\d")
 
-Points = Float[np.ndarray, "P 2"]
+Points = Float[np.ndarray, "_ 2"]  # an outline and its baseline have not as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def _page_line(path: Path, number: int, line: Element) -> TextLine:
 
 def _index(where: str, reading: Element) -> float:
     index = reading.get("index")
-    return -1 if index is None else numbers_of(where, index)[0]
+    return -1.0 if index is None else numbers_of(where, index)[0]
 
 
 def _only_page(path: Path, root: Element) -> Element:
