@@ -55,3 +55,10 @@ def backward(dframes_BTC: Array, caches: list) -> dict[str, Array]:
         dx, gradients[f"stem.{i}.scale"], gradients[f"stem.{i}.bias"] = batch_norm_backward(dx, norm_cache)
         dx, gradients[f"stem.{i}.kernel"] = convolution_backward(dx, conv_cache, need_dx=i > 0)
     return gradients
+
+
+# --- loss: see lstm_ctc.py and transformer.py
+
+# --- training step: the same for every rung, see train.fit, which also moves the running statistics
+
+# --- weights: canonical as they are

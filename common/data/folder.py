@@ -141,7 +141,8 @@ def _from_table(path: Path, text: str) -> list[_Label]:
             labels.append(_label(path, rows.line_num, row))
     except csv.Error as error:
         raise UserError(
-            f"{path.name}, line {rows.line_num + 1}: {error}; close each quote, and double the quotes within a quoted text"
+            f"{path.name}, line {rows.line_num + 1}: {error}; close each quote, and double the quotes within a quoted "
+            "text"
         ) from None
     return labels
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,7 +49,9 @@ def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDatase
                 break
             held += sizes[waiting[0]]
             split_of[waiting.pop(0)] = split
-    return by_split(name, prepared, [split_of.get(group, "train") for group in groups])
+    numbers_N = np.searchsorted(names, groups)
+    grouped = replace(prepared, lines=replace(prepared.lines, writers_N=numbers_N))
+    return by_split(name, grouped, [split_of.get(group, "train") for group in groups])
 
 
 def by_split(name: str, prepared: Prepared, splits: Sequence[str]) -> LineDataset:

@@ -161,9 +161,7 @@ def _crosses_itself(polygon: Points) -> bool:
 
 def _side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Positive where c lies on one side of the line from a to b, negative on the other."""
-    side: np.ndarray = (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1])
-    side = side - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
-    return side
+    return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
 
 
 def _area_kept(polygon: Points) -> float:

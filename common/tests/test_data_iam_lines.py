@@ -166,12 +166,15 @@ def test_the_standard_lists_decide_where_they_are_there(layout: str, request: py
         iam_lines.load(folder, height=HEIGHT)
 
 
-def test_a_second_load_reads_the_cache(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads: list[Path] = []
-    real = iam_lines.load_image
-    monkeypatch.setattr(iam_lines, "load_image", lambda path: loads.append(path) or real(path))
-    first, again = (lines_of(iam_lines.load(index, height=HEIGHT)) for _ in range(2))
-    assert len(loads) == 10
+@pytest.mark.parametrize("layout", ["forms", "index"])
+def test_a_second_load_reads_the_cache(
+    layout: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = request.getfixturevalue(layout)
+    first = lines_of(iam_lines.load(folder, height=HEIGHT))
+    monkeypatch.delattr("common.data.iam_lines.load_image")  # so that any use fails
+    again = lines_of(iam_lines.load(folder, height=HEIGHT))
+    assert len(first) == len(again) == 10
     for name, (text, image_HW) in first.items():
         assert again[name][0] == text
         np.testing.assert_array_equal(again[name][1], image_HW)

@@ -112,6 +112,15 @@ def test_letters_keep_their_size_whether_or_not_tall_ones_are_among_them() -> No
         assert 0.7 < width / flat < 1.3
 
 
+def test_one_long_flourish_does_not_shrink_the_letters() -> None:
+    page_HW = drawn("noonmoonnoon")
+    rows = np.flatnonzero((page_HW < 128).any(axis=1))
+    with_flourish_HW = np.pad(page_HW, ((200, 0), (0, 0)), constant_values=230)
+    with_flourish_HW[20 : 200 + rows[-1], 200:203] = 30  # eight times as tall as the letters
+    # cropped to its ink, the line would come out an eighth as wide
+    assert to_line(with_flourish_HW, HEIGHT).shape[1] > to_line(page_HW, HEIGHT).shape[1] / 4
+
+
 @pytest.mark.parametrize("height", [HEIGHT, 60])
 @pytest.mark.parametrize("level", [0, 7, 128, 255])
 def test_a_blank_image_is_a_user_error(height: int, level: int) -> None:
