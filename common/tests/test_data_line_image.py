@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from common.data.line_image import darkness, full_contrast, to_line
+from common.data.line_image import darkness, full_contrast, to_height, to_line
 from common.errors import UserError
 
 HEIGHT = 32
@@ -112,13 +112,17 @@ def test_letters_keep_their_size_whether_or_not_tall_ones_are_among_them() -> No
         assert 0.7 < width / flat < 1.3
 
 
-def test_one_long_flourish_does_not_shrink_the_letters() -> None:
-    page_HW = drawn("noonmoonnoon")
-    rows = np.flatnonzero((page_HW < 128).any(axis=1))
-    with_flourish_HW = np.pad(page_HW, ((200, 0), (0, 0)), constant_values=230)
-    with_flourish_HW[20 : 200 + rows[-1], 200:203] = 30  # eight times as tall as the letters
-    # cropped to its ink, the line would come out an eighth as wide
-    assert to_line(with_flourish_HW, HEIGHT).shape[1] > to_line(page_HW, HEIGHT).shape[1] / 4
+@pytest.mark.parametrize(("dot", "reach"), [(False, 1.8 + 1.8), (True, 3.4 + 1.8)], ids=["a bar", "a dot high above"])
+def test_the_height_follows_the_spread_of_the_ink_within_limits(dot: bool, reach: float) -> None:
+    ink_HW = np.zeros((140, 320), dtype=np.uint8)
+    ink_HW[110:130, 10:310] = 255
+    if dot:
+        ink_HW[5:7, 100:102] = 255
+    line_HW = to_height(ink_HW, HEIGHT)
+    assert line_HW is not None
+    spread = np.nonzero(ink_HW)[0].std()
+    # 3 columns of paper at each end
+    assert abs(line_HW.shape[1] - (300 * HEIGHT / (reach * spread) + 6)) <= 1
 
 
 @pytest.mark.parametrize("height", [HEIGHT, 60])
