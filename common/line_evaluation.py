@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -81,13 +82,13 @@ class LineEvaluation:
     @property
     def rates(self) -> dict[str, float]:
         """Share of wrong characters and of wrong words."""
-        characters, words = self._edits()
+        characters, words = self._edits
         return {"cer": error_rate(*characters), "wer": error_rate(*words)}
 
     @property
     def score(self) -> float:
         """The lower the CER, the higher."""
-        return -error_rate(*self._edits()[0])
+        return -error_rate(*self._edits[0])
 
     @property
     def edits(self) -> Edits:
@@ -96,7 +97,7 @@ class LineEvaluation:
 
     def figures(self) -> dict[str, Any]:
         """The part of result.json that says how well the model reads."""
-        characters, words = self._edits()
+        characters, words = self._edits
         writers_N = self.split.writers_N
         edits, unknown = self.edits, self._unknown()
         confused = [{"true": a, "read": b, "times": n} for a, b, n in edits.most_confused(MOST_CONFUSED)]
@@ -135,7 +136,7 @@ class LineEvaluation:
 
     def predictions(self) -> dict[str, np.ndarray]:
         """What predictions.npz holds: truths and readings as text, with their edits and confidences."""
-        (edits_N, lengths_N), (word_edits_N, words_N) = self._edits()
+        (edits_N, lengths_N), (word_edits_N, words_N) = self._edits
         writers_N = self.split.writers_N
         return {
             "truths": np.array(self.split.texts, str),
@@ -159,6 +160,7 @@ class LineEvaluation:
         """The first lines, for a look at the gradients."""
         return _batch(self.split, self.charset, np.arange(min(BATCH_SIZE, len(self.split))))
 
+    @cached_property
     def _edits(self) -> list[tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]]:
         """Edits and lengths of each line, in characters and in words."""
         truths, texts = self.split.texts, self.texts

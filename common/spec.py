@@ -6,6 +6,7 @@ padding, dropout, norms, and the order in which an image is flattened (row, colu
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypeVar
@@ -138,7 +139,7 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineSpec:
+class LineSpec(ABC):
     """What the rungs that read lines share: the stem, which turns an image into frames.
 
     Class 0 is no character: blank for CTC, start and end of text for a decoder. Character c of the charset is c + 1.
@@ -166,9 +167,9 @@ class LineSpec:
             )
 
     @property
+    @abstractmethod
     def frame_width(self) -> int:
         """Numbers in a frame: channels of the stem's last block."""
-        raise NotImplementedError
 
     @property
     def stem(self) -> tuple[Block, ...]:

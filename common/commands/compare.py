@@ -16,7 +16,7 @@ class Compare:
     out: Path
     """The report folder; one that was begun with the same flags is completed."""
     tier: Literal["quick", "full"] = "quick"
-    """quick takes twenty minutes on two cores."""
+    """How much each framework gets to train with."""
     rungs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Which to compare; unless given, all that read what --data holds."""
     frameworks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()

@@ -246,10 +246,8 @@ def load_lines(
             raise UserError(f"the {name} split of {data} is empty ({len(refused):,} lines refused); give more lines")
     if examples and len(splits["train"]) > examples:
         splits["train"] = subset(splits["train"], examples)
-    elif examples > len(splits["train"]) and not source.drawn:
-        raise UserError(
-            f"{examples:,} training lines were asked for; there are {len(splits['train']):,}, ask for fewer"
-        )
+    elif examples > len(dataset.train):  # what is drawn has as many, though some may then be refused
+        raise UserError(f"{examples:,} training lines were asked for; there are {len(dataset.train):,}, ask for fewer")
     return LineDataset(
         name=dataset.name,
         charset=Charset.of(splits["train"].texts),
