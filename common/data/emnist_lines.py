@@ -19,21 +19,21 @@ from PIL import Image as pillow
 from common.charset import Charset
 from common.data import emnist
 from common.data.dataset import Dataset, Split
+from common.data.line_image import to_height
 from common.data.lines import LineDataset, LineSplit
 from common.data.prepared import Line, prepare
 from common.data.prose import Part, draw_text
 
 TRAIN_LINES, VALIDATION_LINES, TEST_LINES = 8000, 500, 1000
 
-_VERSION = 1  # of the composing; lines prepared by another are composed anew
+_VERSION = 2  # of the composing; lines prepared by another are composed anew
 _SEEDS: dict[Part, int] = {"train": 1, "validation": 2, "test": 3}
-_CAP_HEIGHT = 0.5  # shares of a line's height
-_BASE_LINE = 0.7
+_CAP_HEIGHT = 0.7  # about the share of a line's height that it will have
+_BASE_LINE = 1.0  # of a canvas twice as high
 # EMNIST scales every character to one size; these are above and below the base line, in cap heights
 _SMALL, _DEEP, _REST = (0.66, 0.0), (0.66, 0.3), (1.0, 0.0)
 _EXTENT = dict.fromkeys("acemnorsuvwxz", _SMALL) | dict.fromkeys("gpqy", _DEEP) | {"j": (0.9, 0.3)}
-_NARROWEST = 6  # columns that a character moves the pen on: CTC needs one frame for each, and one between equal ones
-_MARGIN = 3  # columns of paper before and after the ink
+_NARROWEST = 9  # columns that a character moves the pen on: CTC needs one frame for each, and one between equal ones
 _INK = 48  # darker than this counts as ink
 
 
@@ -105,13 +105,14 @@ def compose_line(
         top = _BASE_LINE * height + drift - _EXTENT.get(character, _REST)[0] * cap
         placed.append((round(pen + (advance - image.shape[1]) / 2), round(top), image))
         pen += advance
-    first = min(left for left, _, _ in placed) - _MARGIN
-    width = max(left + image.shape[1] for left, _, image in placed) + _MARGIN - first
-    line = np.zeros((height, width), np.uint8)
+    first = min(left for left, _, _ in placed)
+    width = max(left + image.shape[1] for left, _, image in placed) - first
+    canvas = np.zeros((2 * height, width), np.uint8)
     for left, top, image in placed:
-        top = min(max(top, 0), height - len(image))
-        window = line[top : top + len(image), left - first : left - first + image.shape[1]]
+        window = canvas[top : top + len(image), left - first : left - first + image.shape[1]]
         np.maximum(window, image, out=window)  # a sum would wrap around past 255
+    line = to_height(canvas, height)
+    assert line is not None, "glyphs of EMNIST have ink"
     return line
 
 

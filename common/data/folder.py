@@ -23,7 +23,7 @@ from common.data.lines import LineDataset, Refused
 from common.data.prepared import Line, prepare
 from common.errors import UserError
 
-_VERSION = 1  # of what is done to an image
+_VERSION = 2  # of what is done to an image
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
 _LABELS = {".csv", ".tsv", ".jsonl"}
 _SPLITS = ("train", "validation", "test")

@@ -24,7 +24,7 @@ from common.data.lines import LineDataset, Refused
 from common.data.prepared import Line, prepare
 from common.errors import UserError
 
-_VERSION = 1  # of what is done to an image
+_VERSION = 2  # of what is done to an image
 # the standard writer-independent split: a file of ids each
 _LISTS = {
     "trainset": "train",

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int, UInt8
 
 from common.charset import Charset
 from common.data.ink import affine, bend
+from common.data.line_image import MARGIN, crop_rows
 from common.data.lines import LineDataset, LineSplit
 from common.data.prepared import Line, prepare
 from common.data.prose import CHARACTERS, Part, draw_text, words
@@ -26,14 +27,14 @@ from common.data.prose import CHARACTERS, Part, draw_text, words
 TRAIN_LINES, VALIDATION_LINES, TEST_LINES = 8000, 500, 1000
 LINES_PER_WRITER = 20
 
-_VERSION = 2  # of the drawing; lines prepared by another are drawn anew
+_VERSION = 3  # of the drawing; lines prepared by another are drawn anew
 _SEEDS: dict[Part, int] = {"train": 1, "validation": 2, "test": 3}
-_POINTS = 48
+_POINTS = 64
 _CAP_HEIGHT = 21  # Hershey units
 _FACES = ("futural", "rowmans", "cursive", "scripts", "timesi")
 _CHANCES = (0.3, 0.28, 0.14, 0.12, 0.16)
+_WIDTH = 0.78  # of the fonts' own; then a character takes as many columns as in scans of handwriting
 _BLUR = 0.8  # pixels at height 28
-_MARGIN = 3  # columns of paper before and after the ink
 
 
 @cache
@@ -83,13 +84,12 @@ def draw_lines(texts: list[str], height: int, rng: np.random.Generator) -> list[
     # the writer's own forms, then what differs from one character to the next
     xy_MP2 = xy_MP2 + bend(xy_MP2, rng.uniform(0.02, 0.06), 0.5, rng, 1)
     xy_MP2 = xy_MP2 + bend(xy_MP2, rng.uniform(0.01, 0.045), 0.7, rng, len(classes))
-    width = np.exp(rng.normal(0, 0.12))
+    width = _WIDTH * np.exp(rng.normal(0, 0.12))
     xy_MP2 = xy_MP2 @ affine(
         slant=rng.normal(0.12, 0.18) + rng.normal(0, 0.04, len(classes)),
         turn=rng.normal(0, 0.03, len(classes)),
         width=width * np.exp(rng.normal(0, 0.06, len(classes))),
     )
-    size = 0.48 * height * np.exp(rng.normal(0, 0.1))  # of a capital, pixels
     gap = rng.normal(0.02, 0.05)  # more or less than the font's own, in cap heights
     advance_M = np.maximum(advance[face_M, classes] * width + gap + rng.normal(0, 0.03, len(classes)), 0.24)
     space_M = classes == class_of[" "]
@@ -103,8 +103,8 @@ def draw_lines(texts: list[str], height: int, rng: np.random.Generator) -> list[
     drift_M = (
         slope[line_M] * middle_M + wave * np.sin(middle_M * 0.7 + phase[line_M]) + rng.normal(0, 0.02, len(classes))
     )
-    xy_MP2 = (xy_MP2 + np.stack([middle_M, drift_M], axis=1)[:, None]) * size
-    half_pen = size / 13.4 * float(np.clip(np.exp(rng.normal(-0.05, 0.28)), 0.5, 1.6))  # small hands take thin pens
+    xy_MP2 = xy_MP2 + np.stack([middle_M, drift_M], axis=1)[:, None]
+    half_pen = 0.06 * float(np.clip(np.exp(rng.normal(-0.05, 0.28)), 0.5, 1.6))
     softness = rng.uniform(0.8, 1.5)
     drawn_M = ~space_M
     return [
@@ -116,32 +116,36 @@ def draw_lines(texts: list[str], height: int, rng: np.random.Generator) -> list[
 def _render(
     xy_MP2: Float[np.ndarray, "M P 2"], stroke_MP: Int[np.ndarray, "M P"], height: int, half_pen: float, softness: float
 ) -> UInt8[np.ndarray, "H _"]:
-    """Draw one line with a round pen, antialiased; see `common.data.ink` for how. Each character in its own window."""
-    blur = _BLUR * height / 28
-    reach = half_pen + 3 * blur
-    low, high = xy_MP2[..., 1].min() - half_pen, xy_MP2[..., 1].max() + half_pen
-    room = height - 2.0
-    if high - low > room:  # a line that drifts too far is pressed into the height, as a scan of it would be
-        xy_MP2 = xy_MP2 * np.array([1, room / (high - low)])
-        low, high = xy_MP2[..., 1].min() - half_pen, xy_MP2[..., 1].max() + half_pen
-    # the base line at two thirds, or as near to it as the ink allows
-    shift = float(np.clip(0.66 * height, 1 - low, height - 1 - high))
-    left = xy_MP2[..., 0].min() - half_pen - _MARGIN
-    xy_MP2 = (xy_MP2 + np.array([-left, shift])).astype(np.float32)
-    width = int(np.ceil(xy_MP2[..., 0].max() + half_pen + _MARGIN))
+    """Draw one line with a round pen, antialiased; see `common.data.ink` for how. Each character in its own window.
 
+    Points and pen are in any unit: the line is scaled and placed as `line_image.to_height` would a scan of it.
+    """
     step_MP = np.hypot(*np.moveaxis(np.diff(xy_MP2, axis=1, append=xy_MP2[:, -1:]), 2, 0))
     lifted_MP = np.diff(stroke_MP, axis=1, append=stroke_MP[:, -1:] + 1) != 0
     step_MP = np.where(lifted_MP, np.roll(step_MP, 1, axis=1), step_MP)
+
+    y_MP = xy_MP2[..., 1]
+    middle = float((step_MP * y_MP).sum() / step_MP.sum())
+    # a round pen spreads the ink by a quarter of its half width squared
+    spread = float(np.sqrt((step_MP * (y_MP - middle) ** 2).sum() / step_MP.sum() + half_pen**2 / 4))
+    top, bottom = crop_rows(middle, spread, float(y_MP.min()) - half_pen, float(y_MP.max()) + half_pen)
+    scale = height / (bottom - top)
+    half_pen, step_MP = half_pen * scale, step_MP * scale
+    left = float(xy_MP2[..., 0].min()) * scale - half_pen - MARGIN
+    xy_MP2 = (xy_MP2 * scale - np.array([left, top * scale])).astype(np.float32)
+    width = int(np.ceil(xy_MP2[..., 0].max() + half_pen + MARGIN))
+
+    blur = _BLUR * height / 28
+    reach = half_pen + 3 * blur
     first_M = np.floor(xy_MP2[..., 0].min(axis=1) - reach).astype(np.int64)
     window = int(np.ceil(xy_MP2[..., 0].max(axis=1) + reach - first_M).max())
-    scale = np.float32(-0.5 / blur**2)
+    sharpness = np.float32(-0.5 / blur**2)
     columns_MPX = np.exp(
         (np.arange(window, dtype=np.float32) + np.float32(0.5) - (xy_MP2[..., 0] - first_M[:, None])[..., None]) ** 2
-        * scale
+        * sharpness
     )
-    rows_MPH = np.exp((np.arange(height, dtype=np.float32) + np.float32(0.5) - xy_MP2[..., 1, None]) ** 2 * scale)
-    rows_MPH *= (step_MP / np.float32(blur * np.sqrt(2 * np.pi)))[..., None]
+    rows_MPH = np.exp((np.arange(height, dtype=np.float32) + np.float32(0.5) - xy_MP2[..., 1, None]) ** 2 * sharpness)
+    rows_MPH *= (step_MP / (blur * np.sqrt(2 * np.pi))).astype(np.float32)[..., None]
     windows_MHX = rows_MPH.transpose(0, 2, 1) @ columns_MPX
     ink_HW = np.zeros((height, width + 2 * window), np.float32)
     for start, ink_HX in zip(first_M + window, windows_MHX, strict=True):

@@ -1,7 +1,7 @@
 """The form that every line image has: level, ink 255 on paper 0, one height, cropped to its ink.
 
-What a page's lines and a single photo go through is the same, so that a model reads the one after learning from the
-other.
+What a page's lines, a single photo and a drawn line go through is the same, so that a model reads the one after
+learning from the other.
 """
 
 # H height, W width
@@ -23,13 +23,15 @@ _LEAST_CONTRAST = 24
 _EDGE = 50
 # how far the line reaches above and below the middle of its ink, in standard deviations of the ink's rows: at least, so
 # that a line without tall letters is not blown up, and at most, so that one flourish does not shrink the rest
-_LEAST_REACH, _MOST_REACH = 1.8, 3.4
+_LEAST_REACH, _MOST_REACH = 2.4, 3.4
 # paper left and right of the ink, in the finished line, pixels
-_MARGIN = 3
+MARGIN = 3
 
 
 def darkness(image_HW: Levels, window: int) -> Levels:
-    """How many grey levels each pixel is darker than the paper around it.
+    """How much darker each pixel is than the paper around it: from 0, paper, to 255, black.
+
+    In proportion to the paper's level, for a shadow darkens ink and paper alike.
 
     Args:
         image_HW: dark ink on light paper.
@@ -45,7 +47,8 @@ def darkness(image_HW: Levels, window: int) -> Levels:
     # blocks full of ink take the level of their neighbours
     paper = paper.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.BoxBlur(1))
     paper_HW = np.asarray(paper.resize((columns * block, rows * block), Image.Resampling.BILINEAR))[:height, :width]
-    return np.where(paper_HW > image_HW, paper_HW - image_HW, 0).astype(np.uint8)
+    share_HW = image_HW / np.maximum(paper_HW, np.float32(1))
+    return (255 * (1 - np.minimum(share_HW, 1))).astype(np.uint8)
 
 
 def full_contrast(dark_HW: Levels) -> Levels | None:
@@ -61,13 +64,21 @@ def full_contrast(dark_HW: Levels) -> Levels | None:
     return ink_HW
 
 
-def to_height(ink_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"] | None:
-    """Crop a level line to its ink and scale it to `height` rows, its aspect kept; None if it has no ink.
+def crop_rows(middle: float, spread: float, top: float, bottom: float) -> tuple[float, float]:
+    """First and last row of a line's crop, from the middle and standard deviation of its ink's rows and their ends.
 
-    How far up and down the crop goes follows the spread of the ink over the rows, so that letters of one size come out
-    at one size whether or not tall ones are among them. Source: the moment-based normalisation of Pesch et al. 2012,
-    "Analysis of preprocessing techniques for Latin handwriting recognition".
+    The crop follows the spread, so that letters of one size come out at about one size whether or not tall ones are
+    among them. Source: the moment-based normalisation of Pesch et al. 2012, "Analysis of preprocessing techniques for
+    Latin handwriting recognition".
     """
+    above, below = (
+        min(max(reach, _LEAST_REACH * spread), _MOST_REACH * spread) for reach in (middle - top, bottom - middle)
+    )
+    return middle - above, middle + below
+
+
+def to_height(ink_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"] | None:
+    """Crop a level line to its ink and scale it to `height` rows, its aspect kept; None if it has no ink."""
     dark_HW = np.where(ink_HW > _EDGE, ink_HW, 0)
     rows, columns = np.flatnonzero(dark_HW.any(axis=1)), np.flatnonzero(dark_HW.any(axis=0))
     if not len(rows):
@@ -77,14 +88,10 @@ def to_height(ink_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"] | 
     row_H = np.arange(len(share_H)) + 0.5
     middle = float(share_H @ row_H)
     spread = max(float(np.sqrt(share_H @ (row_H - middle) ** 2)), 1.0)
-    above, below = (
-        float(np.clip(reach, _LEAST_REACH * spread, _MOST_REACH * spread))
-        for reach in (middle - rows[0], rows[-1] + 1 - middle)
-    )
-    scale = height / (above + below)
-    ends = _MARGIN / scale
+    top, bottom = crop_rows(middle, spread, float(rows[0]), float(rows[-1] + 1))
+    scale = height / (bottom - top)
+    ends = MARGIN / scale
     left, right = columns[0] - ends, columns[-1] + 1 + ends
-    top, bottom = middle - above, middle + below
     room = int(np.ceil(max(ends, -top, bottom - len(ink_HW), 0))) + 1
     picture = Image.fromarray(np.pad(ink_HW, room))
     box = (left + room, top + room, right + room, bottom + room)
@@ -119,6 +126,8 @@ def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"]:
 
 
 def _dark_on_light(image_HW: Levels) -> Levels:
-    light_HW = image_HW > otsu(image_HW)
-    border = np.concatenate([light_HW[0], light_HW[-1], light_HW[:, 0], light_HW[:, -1]])
-    return image_HW if light_HW.mean() + border.mean() > 1 else 255 - image_HW
+    """The image or its negative: ink is what departs furthest from the levels around it."""
+    # piece by piece, for the light may fall off along the line
+    pieces = np.array_split(image_HW, max(1, image_HW.shape[1] // len(image_HW)), axis=1)
+    skew = sum(float(((piece - np.median(piece)) ** 3).sum()) for piece in pieces)
+    return 255 - image_HW if skew > 0 else image_HW

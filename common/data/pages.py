@@ -28,7 +28,7 @@ from common.data.prepared import Line, prepare
 from common.data.xml_pages import Page, Points, TextLine, read_page
 from common.errors import UserError
 
-_VERSION = 1  # of what is done to a page
+_VERSION = 2  # of what is done to a page
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _UNREADABLE = "><"
 # pixels that rounding and scaling of coordinates may put a point outside its page

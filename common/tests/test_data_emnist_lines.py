@@ -12,6 +12,7 @@ from common.charset import ALPHANUMERIC
 from common.data import emnist, emnist_lines, prepared
 from common.data.dataset import Split
 from common.data.idx import write_idx
+from common.data.line_image import to_height
 from common.data.sources import load_lines
 from common.spec import LSTMCTCSpec
 
@@ -38,6 +39,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"emnist_lines:{folder}"
 
 
+@pytest.fixture
+def as_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines stay as they are put together, twice as high as they will be."""
+    monkeypatch.setattr(emnist_lines, "to_height", lambda canvas, height: canvas)
+
+
+@pytest.mark.usefixtures("as_composed")
 def test_glyphs_come_from_the_same_split_and_overlaps_never_add_up(data: str) -> None:
     dataset = load_lines(data, height=28, frames=FRAMES, examples=40)
     assert [len(dataset.split(name)) for name in SPLITS] == [40, 500, 1000]
@@ -70,6 +78,18 @@ def test_prepared_lines_need_no_characters(data: str, monkeypatch: pytest.Monkey
     assert list(load_lines(data, height=28, frames=FRAMES, examples=10).train.texts) == list(before.train.texts)
 
 
+def test_lines_have_the_form_of_scanned_ones(data: str) -> None:
+    dataset = load_lines(data, height=28, frames=FRAMES, examples=40)
+    for image in dataset.train.images:
+        assert image.shape[0] == 28
+        assert image.max() == 255  # the blocks' ink is 100
+        assert not image[:, [0, -1]].any()
+        again = to_height(image, 28)
+        assert again is not None
+        assert abs(again.shape[1] / image.shape[1] - 1) < 0.05
+
+
+@pytest.mark.usefixtures("as_composed")
 @pytest.mark.parametrize("height", [16, 28, 64])
 def test_letters_stand_on_one_base_line_with_the_heights_they_have_in_writing(height: int) -> None:
     block = np.zeros((1, 28, 28), np.uint8)
@@ -81,19 +101,19 @@ def test_letters_stand_on_one_base_line_with_the_heights_they_have_in_writing(he
         found = []
         for seed in range(40):
             image = emnist_lines.compose_line(text, split, glyphs, height, np.random.default_rng(seed))
-            assert len(image) == height
+            assert len(image) == 2 * height
             inked = np.flatnonzero((image > 128).any(axis=1))
             found.append((inked[0], inked[-1] + 1))
         top, bottom = np.mean(found, axis=0) / height
         return top, bottom
 
     (high, base), (small, base_2), (deep, below) = rows("H"), rows("x"), rows("p")
-    assert abs(base - 0.7) < 0.04
-    assert abs(base_2 - 0.7) < 0.04
-    assert abs(high - 0.2) < 0.05  # half the line's height above the base line
-    assert abs(small - (0.7 - 0.33)) < 0.05
+    assert abs(base - 1) < 0.04
+    assert abs(base_2 - 1) < 0.04
+    assert abs(high - (1 - 0.7)) < 0.05
+    assert abs(small - (1 - 0.7 * 0.66)) < 0.05
     assert abs(deep - small) < 0.04
-    assert below > 0.8
+    assert abs(below - (1 + 0.7 * 0.3)) < 0.05
 
 
 def test_narrow_and_equal_letters_can_still_be_aligned() -> None:
