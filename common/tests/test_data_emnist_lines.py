@@ -42,7 +42,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def as_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines stay as they are put together, twice as high as they will be."""
-    monkeypatch.setattr(emnist_lines, "to_height", lambda canvas, height: canvas)
+    monkeypatch.setattr(emnist_lines, "to_height", lambda canvas, _: canvas)
 
 
 @pytest.mark.usefixtures("as_composed")
