@@ -25,6 +25,7 @@ from jaxtyping import Int
 from common.data.download import cache_folder
 from common.data.lines import Image, LineSplit, Refused
 from common.errors import UserError
+from common.progress import counting_bar
 
 _FORMAT = 1  # of the files below
 _INK = "ink.bin"  # the bytes of all images, one image after the other, each row by row
@@ -209,16 +210,5 @@ def _shown(title: str, lines: Iterator[Line | Refused], total: int | None) -> It
     if not sys.stderr.isatty():
         yield from lines
         return
-    import rich.console  # only needed on a terminal
-    import rich.progress
-
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("left"),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True), transient=True) as bar:
+    with counting_bar() as bar:
         yield from bar.track(lines, total=total, description=title)

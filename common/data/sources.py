@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
 
 from common.charset import Charset
-from common.data import emnist, ink, ink_lines, mnist
+from common.data import emnist, emnist_lines, folder, iam_lines, ink, ink_lines, mnist, pages
 from common.data.dataset import Dataset
 from common.data.download import choose_folder
 from common.data.lines import LineDataset, LineSplit, Refused, frames_needed
@@ -30,11 +28,11 @@ class LineOptions:
 
     height: int
     """Rows of every image."""
-    examples: int = 0
+    examples: int
     """Training lines; 0 for all."""
-    max_characters: int = 32
+    max_characters: int
     """Longest line, of data that is drawn."""
-    writer_pattern: str = ""
+    writer_pattern: str
     """Finds the writer in a page's name; see `common.data.pages`."""
 
 
@@ -122,7 +120,7 @@ SOURCES: dict[str, Source] = {
         terms="as emnist",
         sizes="8,000 + 500 validation + 1,000 test lines; 62 characters and space",
         locate=partial(emnist.locate, split="byclass"),
-        load_lines=lambda path, o: _module("emnist_lines").load(
+        load_lines=lambda path, o: emnist_lines.load(
             path, height=o.height, examples=o.examples, max_characters=o.max_characters
         ),
     ),
@@ -131,30 +129,23 @@ SOURCES: dict[str, Source] = {
         origin="Marti & Bunke 2002; behind a registration, so no download",
         terms="non-commercial research",
         sizes="6,161 + 1,840 validation + 1,861 test lines in the standard split by writers",
-        load_lines=lambda path, o: _module("iam_lines").load(_own("iam_lines", path), height=o.height),
+        load_lines=lambda path, o: iam_lines.load(_own("iam_lines", path), height=o.height),
     ),
     "pages": Source(
         description="your own page images with ALTO 2 to 4 or PAGE 2013 to 2019 XML beside them",
         origin="any folder: pages:FOLDER",
         terms="your own",
         sizes="four fifths + a tenth validation + a tenth test, by page or by writer",
-        load_lines=lambda path, o: _module("pages").load(
-            _own("pages", path), height=o.height, writer_pattern=o.writer_pattern
-        ),
+        load_lines=lambda path, o: pages.load(_own("pages", path), height=o.height, writer_pattern=o.writer_pattern),
     ),
     "folder": Source(
         description="your own images of lines, with a CSV, TSV or JSONL of labels or NAME.txt beside each",
         origin="any folder: folder:FOLDER",
         terms="your own",
         sizes="as the label file says, else four fifths + a tenth validation + a tenth test",
-        load_lines=lambda path, o: _module("folder").load(_own("folder", path), height=o.height),
+        load_lines=lambda path, o: folder.load(_own("folder", path), height=o.height),
     ),
 }
-
-
-def _module(name: str) -> ModuleType:
-    """A reader of lines, imported when it is needed: XML and images are slow to import."""
-    return importlib.import_module(f"common.data.{name}")
 
 
 def _own(name: str, path: Path | None) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from common.progress import counting_bar
 from common.training.run import Observer, Progress, State
 
 if TYPE_CHECKING:
@@ -37,16 +38,5 @@ def progress_bar(total_steps: int, done: int) -> Iterator[list[Observer]]:
     if not sys.stderr.isatty():
         yield []
         return
-    import rich.console  # only needed on a terminal
-    import rich.progress
-
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("left"),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True), transient=True) as bar:
+    with counting_bar() as bar:
         yield [_Bar(bar, total_steps, done)]
