@@ -51,7 +51,8 @@ class Attention(nn.Module):
         return y_BQD
 
     def _split(self, x_BMD: Tensor) -> Tensor:
-        return x_BMD.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        batch, length, _ = x_BMD.shape
+        return x_BMD.view(batch, length, self.num_heads, -1).transpose(1, 2)
 
 
 @dataclass
@@ -64,10 +65,10 @@ class Cache:
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Take in one position; give all that there are."""
-        self.keys[:, :, self.length : self.length + 1] = keys
-        self.values[:, :, self.length : self.length + 1] = values
+        self.keys[:, :, self.length] = keys[:, :, 0]
+        self.values[:, :, self.length] = values[:, :, 0]
         self.length += 1
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        return self.keys.narrow(2, 0, self.length), self.values.narrow(2, 0, self.length)
 
 
 class DecoderLayer(nn.Module):
@@ -166,7 +167,10 @@ def decode(model: Transformer, images_BHW1: Tensor, widths_B: Tensor, *, cached:
     keep_B, frames_B = torch.ones_like(widths_B, dtype=torch.bool), keep_B11T.sum((1, 2, 3))
     if cached:
         positions_TD = model.positions(total)
-        crossed = [layer.cross_attention.keys_values(memory_BTD) for layer in model.layers]
+        # read anew at every step, so each head's in one piece
+        crossed = [
+            tuple(x.contiguous() for x in layer.cross_attention.keys_values(memory_BTD)) for layer in model.layers
+        ]
         caches = [Cache(torch.empty_like(keys), torch.empty_like(values)) for keys, values in crossed]
     for t in range(total):
         if cached:

@@ -119,8 +119,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "transformer.py",
-                "(self.num_heads, -1)).transpose(1, 2)",
-                "(-1, self.num_heads)).permute(0, 3, 1, 2)",
+                "length, self.num_heads, -1).transpose(1, 2)",
+                "length, -1, self.num_heads).permute(0, 3, 1, 2)",
             ),
             "keras": Edit(
                 "transformer.py",

@@ -52,8 +52,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "transformer.py",
-                "return self.keys[:, :, : self.length], self.values[:, :, : self.length]",
-                "return self.keys[:, :, : max(1, self.length - 1)], self.values[:, :, : max(1, self.length - 1)]",
+                "return self.keys.narrow(2, 0, self.length), self.values.narrow(2, 0, self.length)",
+                "return (part.narrow(2, 0, max(1, self.length - 1)) for part in (self.keys, self.values))",
             ),
             "keras": Edit(
                 "transformer.py",
