@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from common.spec import RUNGS
 from conformance import golden
 from conformance.checks import Subject
 from conformance.manifest import lookup
-from conformance.report import Report
+from conformance.report import Report, describe
 from conformance.worker import Worker, WorkerFailed
 
-REPORT = pytest.StashKey[Report]()
+PLACE = pytest.StashKey[int]()
+"""Of a test, in the order of the suite."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "dtypes: the dtypes a check is tried in, if not both",
         "rungs: the rungs that a check is for, if not all",
         "gate: the row of the tolerance table that a check is held to",
+        "xdist_group: of pytest-xdist, tests that one process runs",
     ):
         config.addinivalue_line("markers", mark)
     required = {name for name in config.getoption("--require").split(",") if name}
@@ -48,7 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--require {','.join(sorted(unknown))}: known are {', '.join(implementations())} and gpu"
         )
-    config.stash[REPORT] = Report()
+    if hasattr(config, "workerinput"):  # one of pytest-xdist's processes: the others have the other cores
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    else:  # the first process, which sees what all of them report
+        config.pluginmanager.register(Report(config.getoption("--report")))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -68,12 +74,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _marks(check: str, rung: str, implementation: str, dtype: str) -> list[pytest.MarkDecorator]:
+    marks = [pytest.mark.xdist_group(f"{rung}-{implementation}")]
     status, reason = lookup(implementation, rung, check.removeprefix("test_"), dtype)
     if status == "not applicable":
-        return [pytest.mark.skip(reason=f"not applicable: {reason}")]
-    if status in ("optional", "known failure"):
-        return [pytest.mark.xfail(strict=status == "known failure", reason=f"{status}: {reason}")]
-    return []
+        marks.append(pytest.mark.skip(reason=f"not applicable: {reason}"))
+    elif status in ("optional", "known failure"):
+        marks.append(pytest.mark.xfail(strict=status == "known failure", reason=f"{status}: {reason}"))
+    return marks
 
 
 class Workers:
@@ -182,23 +189,18 @@ def gpu_subject(subject: Subject) -> Subject:
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> object:
     """Keep a check's largest deviation for the report."""
-    return lambda worst: request.node.user_properties.append(("worst", worst))
+    return lambda worst: request.node.user_properties.append(("worst", float(worst)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    for place, item in enumerate(session.items):
+        item.stash[PLACE] = place
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:
     report = yield
-    if (call.when == "call" or report.outcome != "passed") and call.when != "teardown":
-        item.config.stash[REPORT].add(item, report)
+    ended = (call.when == "call" or report.outcome != "passed") and call.when != "teardown"
+    if ended and (told := describe(item, report)):
+        report.found = (item.stash[PLACE], *told)
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash[REPORT].lines():
-        terminalreporter.write_line(line)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    path = session.config.getoption("--report")
-    if path is not None:
-        session.config.stash[REPORT].write(path)

@@ -12,64 +12,71 @@ import pytest
 from common.files import write_atomically
 from conformance.tolerances import tolerance
 
+Entry = dict[str, Any]
+
+
+def describe(item: pytest.Item, report: pytest.TestReport) -> tuple[str, Entry] | None:
+    """What a test that has ended tells of an implementation: "checks" or "faults", and its entry there."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    entry = {"outcome": _outcome(report), "reason": _reason(report), "seconds": round(report.duration, 3)}
+    if "planted" in params:
+        fault, rung, implementation = params["planted"]
+        return "faults", {"fault": fault, "rung": rung, "implementation": implementation, **entry}
+    if "subject" in params:
+        rung, implementation, dtype = params["subject"]
+        return "checks", {
+            "implementation": implementation,
+            "rung": rung,
+            "check": item.originalname.removeprefix("test_").replace("_", " "),  # type: ignore[attr-defined]
+            "dtype": dtype,
+            "worst": dict(item.user_properties).get("worst"),
+            "tolerance": _limit(item, dtype, implementation, rung),
+            **entry,
+        }
+    return None
+
 
 class Report:
-    """Collects outcomes as tests end."""
+    """A plugin that collects what `describe` told of each test, and writes it to `path` if there is one."""
 
-    def __init__(self) -> None:
-        self.checks: list[dict[str, Any]] = []
-        self.faults: list[dict[str, Any]] = []
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._found: list[tuple[int, str, Entry]] = []
 
-    def add(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Note one test's end, if it tells of an implementation."""
-        callspec = getattr(item, "callspec", None)
-        if callspec is None:
-            return
-        entry = {"outcome": _outcome(report), "reason": _reason(report), "seconds": round(report.duration, 3)}
-        if "planted" in callspec.params:
-            fault, rung, implementation = callspec.params["planted"]
-            self.faults.append({"fault": fault, "rung": rung, "implementation": implementation, **entry})
-        elif "subject" in callspec.params:
-            rung, implementation, dtype = callspec.params["subject"]
-            check = item.originalname.removeprefix("test_").replace("_", " ")  # type: ignore[attr-defined]
-            worst = dict(item.user_properties).get("worst")
-            self.checks.append(
-                {
-                    "implementation": implementation,
-                    "rung": rung,
-                    "check": check,
-                    "dtype": dtype,
-                    "worst": worst,
-                    "tolerance": _limit(item, dtype, implementation, rung),
-                    **entry,
-                }
-            )
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if found := getattr(report, "found", None):
+            self._found.append(found)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for name, count in self.faults_by_implementation().items():
+            terminalreporter.write_line(f"planted faults caught in {name}: {count['caught']} of {count['planted']}")
+
+    def pytest_sessionfinish(self) -> None:
+        if self._path is not None:
+            self.write(self._path)
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """The entries, in the order of the suite, whatever order the tests ended in."""
+        return [entry for _, of, entry in sorted(self._found, key=lambda found: found[0]) if of == kind]
 
     def faults_by_implementation(self) -> dict[str, dict[str, int]]:
         """Implementation to faults planted and caught; those that could not be planted are not counted."""
-        tried = [fault for fault in self.faults if fault["outcome"] in ("passed", "failed")]
+        tried = [fault for fault in self.of_kind("faults") if fault["outcome"] in ("passed", "failed")]
         planted = Counter(fault["implementation"] for fault in tried)
         caught = Counter(fault["implementation"] for fault in tried if fault["outcome"] == "passed")
         return {name: {"planted": planted[name], "caught": caught[name]} for name in sorted(planted)}
-
-    def lines(self) -> list[str]:
-        """The catch rate, for the end of the run."""
-        return [
-            f"planted faults caught in {name}: {count['caught']} of {count['planted']}"
-            for name, count in self.faults_by_implementation().items()
-        ]
 
     def write(self, path: Path) -> None:
         """Write the JSON file."""
         by_implementation = self.faults_by_implementation()
         content = {
-            "summary": Counter(check["outcome"] for check in self.checks),
-            "checks": self.checks,
+            "summary": Counter(check["outcome"] for check in self.of_kind("checks")),
+            "checks": self.of_kind("checks"),
             "faults": {
                 "planted": sum(count["planted"] for count in by_implementation.values()),
                 "caught": sum(count["caught"] for count in by_implementation.values()),
                 "by_implementation": by_implementation,
-                "each": self.faults,
+                "each": self.of_kind("faults"),
             },
         }
         write_atomically(path, json.dumps(content, indent=1).encode())

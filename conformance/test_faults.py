@@ -16,7 +16,11 @@ from conformance.planting import copy_package, plant
 from conformance.tolerances import Mismatch
 
 BY_NAME = {(fault.name, fault.rung): fault for fault in FAULTS}
-PLANTED = [(fault.name, fault.rung, implementation) for fault in FAULTS for implementation in fault.edits]
+PLANTED = [
+    pytest.param((fault.name, fault.rung, implementation), marks=pytest.mark.xdist_group(f"faults-{implementation}"))
+    for fault in FAULTS
+    for implementation in fault.edits
+]
 
 
 @pytest.mark.faults

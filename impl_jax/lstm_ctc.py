@@ -1,7 +1,7 @@
 """LSTM-CTC: stem, bidirectional LSTM layers with dropout after each, dense; connectionist temporal classification."""
 
 # B batch, H height, W width, T frames, D numbers in a frame, L label length, K classes
-# U units of a direction, G = 4U gates
+# U units of a direction, G = 4U gates, P = T B rows
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ class BidirectionalLSTM(nnx.Module):
     def __call__(self, x_BTD: Float[Array, "B T D"], keep_BT: Bool[Array, "B T"]) -> Float[Array, "B T _"]:
         x_TBD, keep_T1B1 = x_BTD.swapaxes(0, 1), keep_BT.T[:, None, :, None]
         directions = self.forward, self.backward
-        gates = [jnp.dot(x_TBD, d.kernel[...], precision="highest") + d.bias[...] for d in directions]
+        rows_PD = x_TBD.reshape(-1, x_TBD.shape[2])  # see transformer.Linear
+        rows_PG = [jnp.dot(rows_PD, d.kernel[...], precision="highest") + d.bias[...] for d in directions]
+        gates = [gates_PG.reshape(*x_TBD.shape[:2], -1) for gates_PG in rows_PG]
         gates_T2BG = jnp.stack([gates[0], gates[1][::-1]], axis=1)
         keep_T2B1 = jnp.concatenate([keep_T1B1, keep_T1B1[::-1]], axis=1)
         recurrent_2UG = jnp.stack([d.recurrent_kernel[...] for d in directions])

@@ -21,7 +21,7 @@ from impl_jax.stem import Stem, keep_own
 KeysValues = tuple[Float[Array, "B _ A E"], Float[Array, "B _ A E"]]
 
 
-# --- layers: nnx.Embed, nnx.LayerNorm, nnx.Linear, nnx.Dropout, the stem, and
+# --- layers: nnx.Embed, nnx.LayerNorm, nnx.Dropout, the stem, and
 class Attention(nnx.Module):
     """Scaled dot-product attention with several heads. Source: Vaswani et al. 2017."""
 
@@ -101,11 +101,16 @@ class DecoderLayer(nnx.Module):
         return x_BND + drop(self.feed_forward[1](hidden)), own
 
 
-def linear(fan_in: int, fan_out: int, *, use_bias: bool = True, dtype: np.dtype, rngs: nnx.Rngs) -> nnx.Linear:
+class Linear(nnx.Linear):
+    """A dense layer that sees rows alone: with more axes XLA transposes its input for the kernel's gradient, slowly."""
+
+    def __call__(self, x: Float[Array, "*lines fan_in"]) -> Float[Array, "*lines fan_out"]:
+        return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+
+def linear(fan_in: int, fan_out: int, *, use_bias: bool = True, dtype: np.dtype, rngs: nnx.Rngs) -> Linear:
     """A dense layer of the model's dtype."""
-    return nnx.Linear(
-        fan_in, fan_out, use_bias=use_bias, dtype=dtype, param_dtype=dtype, precision="highest", rngs=rngs
-    )
+    return Linear(fan_in, fan_out, use_bias=use_bias, dtype=dtype, param_dtype=dtype, precision="highest", rngs=rngs)
 
 
 def norm(width: int, *, dtype: np.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
