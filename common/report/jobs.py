@@ -26,7 +26,7 @@ def run_suite(report: Path, mark: str, settings: Settings) -> str:
     assert suite.origin is not None
     command = [sys.executable, "-m", "pytest", str(Path(suite.origin).parent), "-m", mark, "-k", chosen]
     # on every core, but one rung of one framework in one process, where what it compiled is kept
-    command += ["--numprocesses", "auto", "--dist", "loadgroup"]
+    command += ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadgroup"]  # each takes a gigabyte
     done = _run([*command, "-q", "-p", "no:cacheprovider", "--report", str(part)], report.with_suffix(".log"))
     # 0: all passed; 1: some failed, which the report tells; 5: nothing is chosen, such as no fault that applies
     if done.returncode in (0, 1, 5) and part.exists():
