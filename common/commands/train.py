@@ -55,7 +55,8 @@ class Train:
     resume: bool = False
     """Go on with a run that was cut off; give the same flags as before."""
     start_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """A run folder or weights file to start from: of the same rung and sizes, whatever its charset."""
+    """A run folder or weights file to start from: of the same rung and sizes, whatever its charset; for its stem
+    alone, of the other rung that reads lines."""
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __call__(self) -> int:
@@ -69,7 +70,7 @@ class Train:
         recognizer = build(spec, seed=self.train.seed, device=self.device)
         if start is not None:
             recognizer.load_weights(start.weights)
-            print(f"started from {self.start_from}: {start.carried} of {len(dataset.charset)} characters carried over")
+            print(f"started from {self.start_from}: {start.carried} carried over")
         config = {
             "framework": self.framework,
             "rung": self.rung,

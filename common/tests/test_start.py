@@ -38,7 +38,7 @@ def test_classes_follow_their_characters_and_new_ones_start_from_the_seed(rung: 
     lines = rung in ("lstm_ctc", "transformer")
     before, spec = trained(SPECS[rung]), replace(SPECS[rung], num_classes=4 + lines)
     start, fresh = carry_over(before, spec, NOW, seed=5), initial_weights(spec, 5)
-    assert start.carried == 3
+    assert start.carried == f"3 of {len(NOW)} characters"
     *inner, kernel, bias = spec.parameters()
     # of "cdab", c was class 2, a 0 and b 1 of the characters
     places = {0: 0, 1: 3, 3: 1, 4: 2} if lines else {0: 2, 2: 0, 3: 1}
@@ -60,8 +60,20 @@ def test_classes_follow_their_characters_and_new_ones_start_from_the_seed(rung: 
 def test_characters_that_are_gone_are_left_behind() -> None:
     spec = replace(SPECS["lstm_ctc"], num_classes=2)
     start = carry_over(trained(SPECS["lstm_ctc"]), spec, Charset(("b",)), seed=0)
-    assert start.carried == 1
+    assert start.carried == "1 of 1 characters"
     assert start.weights["head.bias"].tolist() == trained(SPECS["lstm_ctc"]).weights["head.bias"][[0, 2]].tolist()
+
+
+def test_a_line_rung_takes_the_stem_of_the_other() -> None:
+    spec = TransformerSpec(num_classes=5, stem_channels=(2,), stem_strides=(2,), model_dim=4, feed_forward_dim=3)
+    before = trained(replace(SPECS["lstm_ctc"], frame_dim=4))
+    start, fresh = carry_over(before, spec, NOW, seed=5), initial_weights(spec, 5)
+    assert start.carried == "its stem"
+    for name, array in start.weights.items():
+        source = before.weights if name.startswith("stem.") else fresh
+        np.testing.assert_array_equal(array, source[name], err_msg=name)
+    with pytest.raises(UserError, match=r"^the stem of the lstm_ctc to start from has other sizes; give the same"):
+        carry_over(before, replace(spec, model_dim=8), NOW, seed=5)
 
 
 def test_dropout_may_differ() -> None:
