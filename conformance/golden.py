@@ -228,8 +228,8 @@ MNIST = {
         spec=CNNSpec(num_classes=10, dropout=0.5), config=TrainConfig(epochs=5, learning_rate=2e-3), missed=0.009
     ),
 }
-# The full tier of lines, by validation in PyTorch: 1.7% for lstm_ctc. The transformer's aim is 3%, which it has not reached:
-# 7.9% with what is set here, 6.5% from the stem of an lstm_ctc.
+# The full tier of lines, by validation in PyTorch: 1.7% for lstm_ctc. The transformer's aim is 3%, which is not reached
+# yet: 7.9% with what is set here, 6.5% from the stem of an lstm_ctc.
 LONG_LINES = {
     "lstm_ctc": Recipe(spec=LSTMCTCSpec(num_classes=1), config=replace(LINES, epochs=3, examples=40_000), missed=0.025),
     "transformer": Recipe(
