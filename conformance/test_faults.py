@@ -15,9 +15,16 @@ from conformance.faults import FAULTS
 from conformance.planting import copy_package, plant
 from conformance.tolerances import Mismatch
 
+
+def in_group(implementation: str) -> pytest.MarkDecorator:
+    """All of an implementation's in one process under pytest-xdist, so that it is imported once."""
+    return pytest.mark.xdist_group(f"faults-{implementation}")
+
+
+IMPLEMENTATIONS = sorted({name for fault in FAULTS for name in fault.edits})
 BY_NAME = {(fault.name, fault.rung): fault for fault in FAULTS}
 PLANTED = [
-    pytest.param((fault.name, fault.rung, implementation), marks=pytest.mark.xdist_group(f"faults-{implementation}"))
+    pytest.param((fault.name, fault.rung, implementation), marks=in_group(implementation))
     for fault in FAULTS
     for implementation in fault.edits
 ]
@@ -39,7 +46,7 @@ def test_fault_is_caught(planted: tuple[str, str, str], faulty_workers: Workers,
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("implementation", sorted({name for fault in FAULTS for name in fault.edits}))
+@pytest.mark.parametrize("implementation", [pytest.param(name, marks=in_group(name)) for name in IMPLEMENTATIONS])
 def test_untouched_copy_passes(implementation: str, faulty_workers: Workers, tmp_path: Path) -> None:
     """A copy without a fault turns no test red, so it is the fault that does.
 

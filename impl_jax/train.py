@@ -1,11 +1,9 @@
 """The training step and the loop around it, the same for every rung."""
 
-# S training steps
-
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -15,7 +13,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
+from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
 from common.training.run import Run, State
 from impl_jax.device import COMPILER_OPTIONS
 
@@ -32,16 +30,26 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
 
 
+@partial(
+    jax.jit,
+    static_argnames=("graphdef", "loss_fn", "optimizer"),
+    donate_argnames="state",
+    compiler_options=COMPILER_OPTIONS,
+)
 def train_step(
     state: TrainState,
     batch: tuple[Array, ...],
+    rate: Float[Array, ""],
     key: Key[Array, ""],
     *,
     graphdef: nnx.GraphDef[Any],
     loss_fn: Callable[..., Float[Array, ""]],
     optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, Float[Array, ""]]:
-    """The next state, and the loss before the update. A pure function of its arguments."""
+    """The next state, and the loss before the update. A pure function of its arguments.
+
+    Compiled once per shape and optimizer, however many runs take it; so the learning rate is an argument.
+    """
 
     def loss_of(params: PyTree) -> tuple[Float[Array, ""], PyTree]:
         # drawn from (seed, step) alone, so that a resumed run drops the same units
@@ -52,34 +60,31 @@ def train_step(
 
     (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params = optax.apply_updates(state.params, optax.tree.scale(rate, updates))
     return TrainState(params, statistics, opt_state, state.step + 1), loss
 
 
-def make_optimizer(config: TrainConfig, learning_rates_S: Float[np.ndarray, "S"]) -> optax.GradientTransformation:
-    """Clipping, then the optimizer that the configuration names; it counts the steps and looks up each one's rate."""
-
-    def rate(step: Int[Array, ""]) -> Float[Array, ""]:
-        return jnp.asarray(learning_rates_S)[step]
-
-    if config.optimizer == "adamw":
+@cache  # the same object for the same arguments, which the compiled step is kept under
+def make_optimizer(name: str, weight_decay: float, clip_norm: float) -> optax.GradientTransformation:
+    """Clipping, then AdamW or SGD with momentum, at a learning rate of 1, which the step multiplies."""
+    if name == "adamw":
         optimizer = optax.adamw(
-            rate,
+            1.0,
             ADAM_BETA1,
             ADAM_BETA2,
             ADAM_EPSILON,
-            weight_decay=config.weight_decay,
+            weight_decay=weight_decay,
             mask=lambda params: jax.tree.map(lambda w: w.ndim > 1, params),  # kernels, not biases
         )
     else:
-        optimizer = optax.sgd(rate, MOMENTUM)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer) if config.clip_norm else optimizer
+        optimizer = optax.sgd(1.0, MOMENTUM)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
 
 
 def fit(recognizer: JaxRecognizer, run: Run) -> None:
     """Train in place."""
+    optimizer = make_optimizer(run.config.optimizer, run.config.weight_decay, run.config.clip_norm)
     with recognizer.x64():
-        optimizer = make_optimizer(run.config, run.learning_rates_S)
         params = recognizer.params
         state = TrainState(params, recognizer.statistics, optimizer.init(params), jnp.int32(0))
         if run.checkpoint:
@@ -87,16 +92,13 @@ def fit(recognizer: JaxRecognizer, run: Run) -> None:
         key = jax.random.key(run.config.seed % 2**32)  # without x64 a key takes 32 bits
         # the step donates the buffers of its state, so it must own them
         state, key = jax.device_put((state, key), recognizer.device, may_alias=False)
-        step = jax.jit(
-            partial(train_step, graphdef=recognizer.graphdef, loss_fn=recognizer.loss_fn, optimizer=optimizer),
-            donate_argnums=0,
-            compiler_options=COMPILER_OPTIONS,
-        )
+    step = partial(train_step, graphdef=recognizer.graphdef, loss_fn=recognizer.loss_fn, optimizer=optimizer)
 
     for epoch in run.epochs():
         for batch in run.batches(epoch):
+            rate = run.learning_rates_S[run.step]
             with recognizer.x64():
-                state, loss = step(state, batch.arrays, key)
+                state, loss = step(state, batch.arrays, rate, key)
             recognizer.params, recognizer.statistics = state.params, state.statistics
             run.step_done(float(loss))
         run.epoch_done(recognizer, to_flat(state))

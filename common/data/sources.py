@@ -214,7 +214,8 @@ def load_lines(
         data: a name of `SOURCES`, and after a colon the folder that holds its files.
         height: rows of every image.
         frames: how many a line of so many columns gives; see `LineSpec.frames`.
-        examples: how many to train on; 0 for all. What is drawn has as many, others give a seeded subset.
+        examples: how many to train on; 0 for all. What is drawn has as many before any is refused, others give a
+            seeded subset of those that are not.
         max_characters: longest line of what is drawn.
         writer_pattern: finds the writer in a page's name; see `common.data.pages`.
 
@@ -237,8 +238,9 @@ def load_lines(
             raise UserError(f"the {name} split of {data} is empty ({len(refused):,} lines refused); give more lines")
     if examples and len(splits["train"]) > examples:
         splits["train"] = subset(splits["train"], examples)
-    elif examples > len(dataset.train):  # what is drawn has as many, though some may then be refused
-        raise UserError(f"{examples:,} training lines were asked for; there are {len(dataset.train):,}, ask for fewer")
+    elif len(splits["train"]) < examples != len(dataset.train):  # what is drawn has as many, refused ones included
+        there = len(splits["train"])
+        raise UserError(f"{examples:,} training lines were asked for; there are {there:,}, ask for fewer")
     return LineDataset(
         name=dataset.name,
         charset=Charset.of(splits["train"].texts),

@@ -87,6 +87,9 @@ def test_a_larger_subset_holds_the_smaller_one(lines: dict[str, list[tuple[str, 
     assert few < many
     with pytest.raises(UserError, match="31 training lines were asked for; there are 30, ask for fewer"):
         load_lines("iam_lines", height=8, frames=frames, examples=31)
+    lines["train"][:5] = [("", 40)] * 5
+    with pytest.raises(UserError, match="28 training lines were asked for; there are 25, ask for fewer"):
+        load_lines("iam_lines", height=8, frames=frames, examples=28)
     with pytest.raises(UserError, match="expected at least 1, or 0 for all"):
         load_lines("iam_lines", height=8, frames=frames, examples=-1)
 

@@ -188,8 +188,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "jax": Edit(
                 "train.py",
-                "step(state, batch.arrays, key)",
-                "step(state, (batch.images_BHW1, (batch.labels_B + 1) % 7), key)",
+                "step(state, batch.arrays, rate",
+                "step(state, (batch.images_BHW1, (batch.labels_B + 1) % 7), rate",
             ),
         },
     ),
@@ -245,11 +245,7 @@ FAULTS: tuple[Fault, ...] = (
                 "keras.ops.take(self.rates_S, step)",
                 "keras.ops.take(self.rates_S, keras.ops.maximum(step - 1, 0))",
             ),
-            "jax": Edit(
-                "train.py",
-                "jnp.asarray(learning_rates_S)[step]",
-                "jnp.asarray(learning_rates_S)[jnp.maximum(step - 1, 0)]",
-            ),
+            "jax": Edit("train.py", "run.learning_rates_S[run.step]", "run.learning_rates_S[max(0, run.step - 1)]"),
         },
     ),
     Fault(
