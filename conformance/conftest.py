@@ -144,7 +144,10 @@ def workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
 def faulty_workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
     """The implementations that faults are planted in; a warning may be the fault's, and does not count as caught."""
     workers = Workers(_required(pytestconfig), strict=False)
-    yield workers
+    with pytest.MonkeyPatch.context() as patched:
+        # every fault is compiled anew and runs for a moment
+        patched.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        yield workers
     workers.close()
 
 

@@ -12,7 +12,7 @@ import multiprocessing
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,7 +29,7 @@ from common.training.config import TrainConfig
 from common.training.run import Progress, Run, State
 
 PATIENCE_SECONDS = 3600
-MODELS_KEPT = 8  # no check holds more at a time; compiled models would fill the memory
+MODELS_KEPT = 8  # no check uses more in turn; compiled models would fill the memory
 # of Keras the border alone: Keras reads the signature of a layer's __init__, which the check of shapes replaces
 BORDER_ONLY = {"impl_keras": "impl_keras.recognizer"}
 
@@ -174,6 +174,8 @@ class Worker:
 
     def __init__(self, implementation: str, *, strict: bool = True) -> None:
         self.implementation = implementation
+        self.runs: dict[Hashable, Fitted] = {}
+        """Runs that checks share; see `conformance.checks.subject.golden_run`."""
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, implementation, strict), daemon=True)
@@ -202,11 +204,16 @@ class Worker:
         return answer
 
     def build(self, spec: Spec, *, seed: int = 0, device: Device = "cpu", dtype: DType = "float32") -> Model:
-        """A model over there; see `common.recognizer.Build`."""
+        """A new model over there; see `common.recognizer.Build`."""
         return Model(self, self.request("build", spec, seed, device, dtype), spec)
+
+    def borrow(self, spec: Spec, *, device: Device, dtype: DType) -> Model:
+        """A model that was borrowed before, if there is one, with what it has compiled; its weights are anyone's."""
+        return Model(self, self.request("borrow", spec, device, dtype), spec)
 
     def shadow(self, folder: Path | None) -> None:
         """Import the implementation anew, from `folder` instead of where it is installed; None undoes it."""
+        self.runs.clear()
         self.request("shadow", None if folder is None else str(folder))
 
     def close(self) -> None:
@@ -245,6 +252,7 @@ class _Server:
         self._implementation = implementation
         self._strict = strict
         self._models: dict[int, Recognizer] = {}
+        self._lent: dict[tuple[Spec, Device, DType], int] = {}
         self._built = 0
         self._shadow: str | None = None
 
@@ -260,6 +268,12 @@ class _Server:
         self._models[self._built] = build(spec, seed=seed, device=device, dtype=dtype)
         return self._built
 
+    def borrow(self, spec: Spec, device: Device, dtype: DType) -> int:
+        key = spec, device, dtype
+        if self._lent.get(key) not in self._models:
+            self._lent[key] = self.build(spec, 0, device, dtype)
+        return self._lent[key]
+
     def call(self, handle: int, method: str, *arguments: Any) -> Any:
         return getattr(self._models[handle], method)(*arguments)
 
@@ -273,6 +287,7 @@ class _Server:
 
     def shadow(self, folder: str | None) -> None:
         self._models.clear()
+        self._lent.clear()
         if self._shadow is not None:
             sys.path.remove(self._shadow)
         if folder is not None:

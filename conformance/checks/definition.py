@@ -9,9 +9,8 @@ import numpy as np
 from common.data.lines import LineBatch
 from common.spec import LineSpec
 from conformance import golden, line_oracle, oracle
-from conformance.checks.subject import Subject, fit_golden, golden_batches
+from conformance.checks.subject import Subject, formulas_fit, golden_run
 from conformance.tolerances import Mismatch
-from conformance.worker import Model
 
 
 def logits_match_the_definition(subject: Subject) -> float:
@@ -56,19 +55,8 @@ def steps_match_the_formulas(subject: Subject) -> float:
         ("clipped steps", golden.CLIPPED),
         ("adamw steps", golden.ADAMW),
     ):
-        model = subject.model(spec)
-
-        def gradients_of(weights: dict, batch: object, model: Model = model) -> dict:
-            model.load_weights(weights)
-            return model.loss_and_gradients(batch)[1]
-
-        def statistics_of(weights: dict, batch: object) -> dict:
-            return line_oracle.running_statistics(spec, weights, batch) if isinstance(batch, LineBatch) else {}
-
-        expected = oracle.train(
-            config, golden.golden_weights(spec), golden_batches(spec, config), gradients_of, statistics_of
-        )
-        worst = max(worst, subject.hold(check, fit_golden(subject.model(spec), spec, config).weights, expected))
+        actual = golden_run(subject, spec, config).weights
+        worst = max(worst, subject.hold(check, actual, formulas_fit(spec, config)))
     return worst
 
 

@@ -18,6 +18,7 @@ from conformance.checks.subject import (
     Subject,
     fit_golden,
     golden_batches,
+    golden_run,
     hold_exactly,
     reference_fit,
     reference_gradients,
@@ -142,7 +143,7 @@ def every_batch_is_seen(subject: Subject) -> float:
     """Training takes each epoch's batches byte for byte, the last and smaller one included, and no other."""
     spec = golden.small(subject.rung)
     expected = [digest(batch) for batch in golden_batches(spec, golden.SGD)]
-    fitted = fit_golden(subject.model(spec), spec, golden.SGD)
+    fitted = golden_run(subject, spec, golden.SGD)
     if len(fitted.losses) != len(expected):
         raise Mismatch(f"{len(fitted.losses)} updates reported where {len(expected)} batches were to be learnt from")
     if fitted.digests[: len(expected)] != expected:
@@ -181,7 +182,7 @@ def everything_lies_where_asked(subject: Subject) -> float:
 
 def _steps_agree(subject: Subject, check: str, config: TrainConfig) -> float:
     spec = golden.small(subject.rung)
-    fitted = fit_golden(subject.model(spec), spec, config)
+    fitted = golden_run(subject, spec, config)
     expected = reference_fit(spec, config)
     worst = subject.hold(check, {"losses": np.array(fitted.losses)}, {"losses": np.array(expected.losses)})
     return max(worst, subject.hold(check, fitted.weights, expected.weights))

@@ -15,7 +15,7 @@ from common.recognizer import Device, DType, Recognizer
 from common.spec import Spec
 from common.training.config import TrainConfig
 from common.weights import Weights
-from conformance import golden
+from conformance import golden, line_oracle, oracle
 from conformance.tolerances import Mismatch, hold, tolerance
 from conformance.worker import Fitted, Model, Worker, fit
 from impl_numpy import build as build_reference
@@ -31,8 +31,8 @@ class Subject:
     dtype: DType = "float64"
 
     def model(self, spec: Spec, weights: Weights | None = None) -> Model:
-        """A model of the implementation, with golden weights unless others are given."""
-        model = self.worker.build(spec, device=self.device, dtype=self.dtype)
+        """A model of the implementation, with golden weights unless others are given; one at a time of each spec."""
+        model = self.worker.borrow(spec, device=self.device, dtype=self.dtype)
         model.load_weights(golden.golden_weights(spec) if weights is None else weights)
         return model
 
@@ -65,6 +65,14 @@ def fit_golden(
     return model.fit(config, golden.batches_of(spec, config, golden.golden_split(spec, examples)), **options)
 
 
+def golden_run(subject: Subject, spec: Spec, config: TrainConfig) -> Fitted:
+    """A model with golden weights, trained on the golden examples: once, however many checks look at it."""
+    key = spec, config, subject.device, subject.dtype
+    if key not in subject.worker.runs:
+        subject.worker.runs[key] = fit_golden(subject.model(spec), spec, config)
+    return subject.worker.runs[key]
+
+
 def golden_batches(spec: Spec, config: TrainConfig) -> list[Batch | LineBatch]:
     """All batches of a run on the golden examples, in order."""
     batches = golden.batches_of(spec, config, golden.golden_split(spec, golden.STEPS_EXAMPLES))
@@ -92,3 +100,18 @@ def reference_fit(spec: Spec, config: TrainConfig) -> Fitted:
     reference = build_reference(spec, dtype="float64")
     reference.load_weights(golden.golden_weights(spec))
     return fit(reference, config, golden.batches_of(spec, config, golden.golden_split(spec, golden.STEPS_EXAMPLES)))
+
+
+@cache
+def formulas_fit(spec: Spec, config: TrainConfig) -> Weights:
+    """What the optimizers' formulas train to there, by the reference's gradients."""
+    reference = build_reference(spec, dtype="float64")
+
+    def gradients_of(weights: Weights, batch: Batch | LineBatch) -> Weights:
+        reference.load_weights(weights)
+        return reference.loss_and_gradients(batch)[1]
+
+    def statistics_of(weights: Weights, batch: Batch | LineBatch) -> Weights:
+        return line_oracle.running_statistics(spec, weights, batch) if isinstance(batch, LineBatch) else {}
+
+    return oracle.train(config, golden.golden_weights(spec), golden_batches(spec, config), gradients_of, statistics_of)
