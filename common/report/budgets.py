@@ -22,20 +22,24 @@ class Budget:
     """About what a run takes on two cores; only the time left is told from it."""
     max_characters: int = 0
     """Longest line that is drawn; of rungs that read lines."""
+    start: str = ""
+    """The rung whose run, by the same framework, gives its stem, if it is compared too."""
 
 
 TIERS: dict[str, dict[str, Budget]] = {
     "quick": {
         "mlp": Budget(examples=8000, epochs=8, target=0.7, minutes=0.25),
-        "cnn": Budget(examples=6000, epochs=4, target=0.75, minutes=1.0),
-        "lstm_ctc": Budget(examples=10_000, epochs=3, target=0.15, minutes=1.5, max_characters=16),
-        "transformer": Budget(examples=8000, epochs=4, target=0.3, minutes=1.2, max_characters=10),
+        "cnn": Budget(examples=6000, epochs=3, target=0.7, minutes=0.7),
+        "lstm_ctc": Budget(examples=10_000, epochs=3, target=0.15, minutes=1.3, max_characters=12),
+        "transformer": Budget(examples=16_000, epochs=5, target=0.15, minutes=2.0, max_characters=6, start="lstm_ctc"),
     },
     "full": {
         "mlp": Budget(examples=0, epochs=20, target=0.8, minutes=1.5),
         "cnn": Budget(examples=0, epochs=10, target=0.85, minutes=8.0),
-        "lstm_ctc": Budget(examples=40_000, epochs=3, target=0.05, minutes=9.0, max_characters=32),
-        "transformer": Budget(examples=48_000, epochs=6, target=0.1, minutes=20.0, max_characters=32),
+        "lstm_ctc": Budget(examples=48_000, epochs=4, target=0.05, minutes=15.0, max_characters=32),
+        "transformer": Budget(
+            examples=48_000, epochs=8, target=0.05, minutes=30.0, max_characters=32, start="lstm_ctc"
+        ),
     },
 }
 

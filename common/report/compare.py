@@ -29,7 +29,7 @@ from common.spec import RUNGS, LineSpec
 SETTINGS, REPORT, PAGE = "compare.json", "report.json", "index.html"
 
 
-_SUITE_MINUTES = 0.75  # for each rung, parity as well as planted faults; only the time left is told from it
+_SUITE_MINUTES = 1.0  # for each rung, parity as well as planted faults; only the time left is told from it
 
 
 def compare(
@@ -69,9 +69,14 @@ def _settings(tier: str, data: Mapping[str, str], frameworks: Sequence[str]) -> 
         "data": " and ".join(dict.fromkeys(data.values())),
         "rungs": list(data),
         "frameworks": frameworks,
-        "budgets": {rung: asdict(TIERS[tier][rung]) | {"data": name} for rung, name in data.items()},
+        "budgets": {rung: _budget(tier, rung, data) for rung in data},
         "code": _fingerprints(frameworks),
     }
+
+
+def _budget(tier: str, rung: str, data: Mapping[str, str]) -> dict[str, Any]:
+    budget = TIERS[tier][rung]
+    return asdict(budget) | {"data": data[rung], "start": budget.start if budget.start in data else ""}
 
 
 def _fingerprints(frameworks: Sequence[str]) -> dict[str, str]:

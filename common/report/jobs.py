@@ -58,7 +58,11 @@ def train_command(settings: Settings, rung: str, framework: str, folder: Path) -
     budget = settings["budgets"][rung]
     command = ["train", "--rung", rung, "--framework", framework, "--data", budget["data"], "--out", str(folder)]
     command += ["--train.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
-    return [*command, "--train.max-characters", str(budget["max_characters"])] if reads_lines(rung) else command
+    if reads_lines(rung):
+        command += ["--train.max-characters", str(budget["max_characters"])]
+    if budget["start"]:
+        command += ["--start-from", str(folder.with_name(folder.name.replace(rung, budget["start"], 1)))]
+    return command
 
 
 def _run(command: Sequence[str], log: Path) -> subprocess.CompletedProcess[str]:

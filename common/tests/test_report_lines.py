@@ -23,7 +23,7 @@ from common.report import jobs, results
 from common.report.budgets import TIERS, data_of
 from common.report.charts import learning_charts
 from common.report.code import lines_by_file
-from common.report.compare import compare
+from common.report.compare import _commands, _settings, compare
 from common.report.page import pieces
 from common.spec import RUNGS, LSTMCTCSpec
 from common.tests import test_report_compare as characters
@@ -204,12 +204,23 @@ def test_characters_and_lines_stand_in_one_report_each_on_its_own_data(tmp_path:
 
 # --- what goes into it
 def test_command_of_a_run_of_lines_says_how_long_they_may_be(tmp_path: Path) -> None:
-    budget = {"data": "ink_lines", "examples": 10, "epochs": 1, "max_characters": 7}
+    budget = {"data": "ink_lines", "examples": 10, "epochs": 1, "max_characters": 7, "start": ""}
     settings = {"budgets": {"lstm_ctc": budget, "cnn": budget | {"data": "ink"}}}
     words = " ".join(jobs.train_command(settings, "lstm_ctc", "jax", tmp_path))
     assert "--data ink_lines" in words
     assert words.endswith("--train.examples 10 --train.epochs 1 --train.max-characters 7")
     assert "max-characters" not in " ".join(jobs.train_command(settings, "cnn", "jax", tmp_path))
+
+
+def test_transformer_starts_from_the_stem_of_the_lstm_ctc_that_is_compared_too(tmp_path: Path) -> None:
+    frameworks = ["numpy", "jax"]
+    both = _settings("quick", data_of(("lstm_ctc", "transformer"), ""), frameworks)
+    folder = jobs.run_folder(tmp_path, "transformer", "jax")
+    words = jobs.train_command(both, "transformer", "jax", folder)
+    assert words[words.index("--start-from") + 1] == str(jobs.run_folder(tmp_path, "lstm_ctc", "jax"))
+    assert "--start-from lstm_ctc-run" in " ".join(_commands(both))
+    alone = _settings("quick", data_of(("transformer",), ""), frameworks)
+    assert "--start-from" not in jobs.train_command(alone, "transformer", "jax", folder)
 
 
 def test_every_rung_has_a_budget_in_every_tier() -> None:
