@@ -28,7 +28,7 @@ from common.spec import Spec
 from common.training.config import TrainConfig
 from common.training.run import Progress, Run, State
 
-PATIENCE_SECONDS = 3600
+PATIENCE_SECONDS = 3 * 3600
 MODELS_KEPT = 8  # no check uses more in turn; compiled models would fill the memory
 # of Keras the border alone: Keras reads the signature of a layer's __init__, which the check of shapes replaces
 BORDER_ONLY = {"impl_keras": "impl_keras.recognizer"}
@@ -187,7 +187,7 @@ class Worker:
 
         Raises:
             UserError: as the implementation raised it.
-            WorkerFailed: it raised anything else, died, or took longer than an hour.
+            WorkerFailed: it raised anything else, died, or took longer than three hours.
         """
         try:
             self._connection.send((operation, arguments))
