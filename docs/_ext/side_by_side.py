@@ -20,7 +20,7 @@ OPTIONAL = "decoding"  # where a model writes text
 
 
 def find_sections(path: Path) -> dict[str, tuple[int, int]]:
-    """Section to its first and last line, counted from 1; the marker is the first, blank lines at the end are left out.
+    """Section of a rung to its first and last line, see `marked_sections`.
 
     Raises:
         ValueError: the file is missing, or its markers are not those of a rung, in their order.
@@ -28,19 +28,25 @@ def find_sections(path: Path) -> dict[str, tuple[int, int]]:
     place = f"{path.parent.name}/{path.name}"
     if not path.is_file():
         raise ValueError(f"{place} does not exist; every implementation has the same files")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    starts = [number for number, line in enumerate(lines) if line.startswith("# --- ")]
-    names = [re.split(r"# --- |:", lines[start])[1] for start in starts]
+    sections = marked_sections(path)
+    names = [name for name, _, _ in sections]
     if [name for name in names if name != OPTIONAL] != SECTIONS:
         raise ValueError(
             f"{place} has the sections {', '.join(names) or '(none)'}; expected {', '.join(SECTIONS)}, "
             "each under a line `# --- NAME`"
         )
-    sections = {}
-    for name, start, end in zip(names, starts, [*starts[1:], len(lines)], strict=True):
+    return {name: (first, last) for name, first, last in sections}
+
+
+def marked_sections(path: Path) -> list[tuple[str, int, int]]:
+    """Each section with its first and last line, counted from 1; the first is the marker, the last is not blank."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("# --- ")]
+    sections = []
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         while not lines[end - 1].strip():
             end -= 1
-        sections[name] = start + 1, end
+        sections.append((re.split(r"# --- |:", lines[start])[1], start + 1, end))
     return sections
 
 
