@@ -1,0 +1,69 @@
+"""What the page on timing measures is what it says."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+
+pytest.importorskip("torch", reason='the lectures need PyTorch: pip install "fourhands[lectures]"')
+pytest.importorskip("jax", reason='the lectures need JAX: pip install "fourhands[lectures]"')
+
+import jax
+import numpy as np
+import timing
+
+
+def test_seconds_are_those_of_the_fastest_call_but_for_the_first() -> None:
+    waits = iter([0.0, 0.3, 0.02, 0.3])
+    taken = timing.seconds(lambda: time.sleep(next(waits)), repeats=3)
+    assert 0.02 <= taken < 0.3
+
+
+def test_product_is_counted_in_operations_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "seconds", lambda run: len(run()))  # as if each product took a second
+    assert timing.operations_per_second(8) == 2 * 8**3
+
+
+def test_step_is_the_same_compiled() -> None:
+    given = timing.arguments(batch=4, inputs=6, hidden=5, classes=3)
+    for plain, compiled in zip(timing.step(*given), jax.jit(timing.step)(*given), strict=True):
+        np.testing.assert_allclose(plain, compiled, rtol=1e-5, atol=1e-6)
+    assert timing.loss_of(timing.step(*given), *given[1:]) < timing.loss_of(*given)
+
+
+@pytest.mark.parametrize("loader", [timing.in_turn, timing.ahead])
+def test_loader_gives_every_batch_in_order(loader: object) -> None:
+    numbers = iter(range(100))
+    assert list(loader(lambda: next(numbers), 5)) == [0, 1, 2, 3, 4]
+    assert next(numbers) == 5  # and loads no more than that
+
+
+def test_loader_in_turn_never_loads_while_a_step_runs() -> None:
+    spans = sorted(timing.timeline(timing.in_turn, batches=3), key=lambda span: span.start)
+    assert [span.what for span in spans] == ["load", "step"] * 3
+    assert all(one.end <= other.start for one, other in pairwise(spans))
+
+
+def test_loader_ahead_loads_while_a_step_runs() -> None:
+    spans = timing.timeline(timing.ahead, batches=3)
+    loads, steps = ([span for span in spans if span.what == what] for what in ("load", "step"))
+    assert len(loads) == len(steps) == 3
+    assert loads[1].start < steps[0].end
+    assert all(load.end <= step.start for load, step in zip(loads, steps, strict=True))  # what is used is there
+
+
+def test_first_call_makes_the_mean_of_a_few_longer() -> None:
+    counted, after = timing.with_compilation(calls=3)
+    assert counted > 3 * after
+
+
+def test_result_is_handed_back_before_it_is_there() -> None:
+    returned, done = timing.without_waiting()
+    assert returned < done / 2
+
+
+def test_single_precision_is_faster() -> None:
+    taken = timing.two_precisions()
+    assert taken["NumPy, float32"] < taken["NumPy"]
