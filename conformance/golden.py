@@ -230,7 +230,7 @@ MNIST = {
         spec=CNNSpec(num_classes=10, dropout=0.5), config=TrainConfig(epochs=5, learning_rate=2e-3), missed=0.009
     ),
 }
-# The full tier of lines, an hour each on one core.
+# The full tier of lines: half an hour and an hour on one core.
 _LONG_LSTM_CTC = Recipe(spec=LSTMCTCSpec(num_classes=1), config=replace(LINES, epochs=4, examples=48_000), missed=0.025)
 LONG_LINES = {
     "lstm_ctc": _LONG_LSTM_CTC,

@@ -231,12 +231,12 @@ def test_data_commands_list_prepare_and_draw(digits: str, tmp_path: Path, comman
 def test_interrupted_training_says_how_to_go_on(
     tiny: list[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr("common.training.run.Run.epoch_done", interrupt)
-    outcome = command(*tiny, "--out", tmp_path / "run")
+    monkeypatch.setattr("common.training.run.Run.epoch_done", lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts deaf to it
+    try:
+        outcome = command(*tiny, "--out", tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert outcome.code == 130
     assert outcome.err == "fourhands: stopped; go on with the same flags and --resume\n"
 
