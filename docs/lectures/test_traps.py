@@ -312,8 +312,7 @@ def test_jax_makes_float32_of_float64_and_here_does_not() -> None:
 
 
 # --- speed
-def test_denormals_are_slow_and_here_are_zero() -> None:
-    assert module("traps_pytorch").slowness_of_denormals() > 1.2
+def test_denormals_are_zero_here() -> None:
     pytest.importorskip("impl_pytorch")
     import torch
 
@@ -326,8 +325,7 @@ def test_denormals_survive_a_late_setting_and_no_early_one() -> None:
     assert surviving(late=False) == 0
 
 
-def test_channels_first_is_slow_and_here_they_are_last() -> None:
-    assert module("traps_pytorch").slowness_of_channels_first() > 1.1
+def test_channels_are_last_here() -> None:
     import torch
 
     kernels = [p for rung in RUNGS for p in built("pytorch", rung).model.parameters() if p.ndim == 4]
