@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "fourhands"
 author = "the fourhands contributors"
-copyright = f"2025, {author}"  # noqa: A001 - Sphinx's name for it
+copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name for it
 release = metadata.version("fourhands")
 
 extensions = ["myst_nb", "sphinx_design", "side_by_side", "generated", "lectures"]
