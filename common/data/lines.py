@@ -1,6 +1,6 @@
 """A data set of lines, and the batches drawn from it."""
 
-# N examples, B batch, H height, W width, L label length
+# N examples, B batch, H height, W width, L label length, U widths that occur, V those and 0
 
 from __future__ import annotations
 
@@ -155,13 +155,24 @@ def frames_needed(label: Sequence[int] | str | Int[np.ndarray, "_"]) -> int:
 
 
 def bucket_widths(widths_N: Int[np.ndarray, "N"], buckets: int = BUCKETS) -> Int[np.ndarray, "U"]:
-    """At most so many widths that batches are padded to, rising, each for about as many lines; the last holds all.
+    """At most so many widths that batches are padded to, rising, with the fewest columns in all; the last holds all.
 
-    Frameworks that compile do so once per width.
+    Frameworks that compile do so once per width. Found by dynamic programming over the widths that occur.
     """
-    shares = np.arange(1, buckets + 1) / buckets
-    limits = np.quantile(widths_N, shares, method="higher")
-    return np.unique(-(-limits // _COLUMNS) * _COLUMNS).astype(np.int64)
+    rounded_U, counts_U = np.unique(-(-widths_N // _COLUMNS) * _COLUMNS, return_counts=True)
+    ends_V, lines_V = (np.concatenate([[0], values]) for values in (rounded_U, counts_U.cumsum()))
+    # [i, j]: what a bucket costs that begins above the i-th width and ends with the j-th; none if i is j
+    cost_VV = np.where(np.tri(len(ends_V), k=-1), np.inf, (lines_V - lines_V[:, None]) * ends_V)
+    fewest_V, begins = cost_VV[0], [np.zeros(len(ends_V), np.int64)]  # of the first j widths, in one bucket
+    for _ in range(buckets - 1):
+        total_VV = fewest_V[:, None] + cost_VV
+        fewest_V, begins = total_VV.min(axis=0), [*begins, total_VV.argmin(axis=0)]
+    limits, end = [], len(rounded_U)
+    for begin_V in reversed(begins):
+        if begin_V[end] < end:
+            limits.append(ends_V[end])
+        end = begin_V[end]
+    return np.array(limits[::-1])
 
 
 class LineBatches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -26,16 +27,26 @@ def a_split(count: int = 203, low: int = 20, high: int = 400) -> LineSplit:
     )
 
 
-def test_buckets_are_few_rising_and_hold_about_as_many_lines_each() -> None:
-    widths = a_split(2000).widths_N
-    limits = bucket_widths(widths)
-    assert len(limits) == 5
-    assert (limits % 16 == 0).all()
-    assert (np.diff(limits) > 0).all()
-    assert limits[-1] >= widths.max() > limits[-2]
-    counts = np.bincount(np.searchsorted(limits, widths), minlength=5)
-    assert counts.min() > 0.8 * 400
-    assert bucket_widths(np.full(7, 33)).tolist() == [48]
+def test_no_other_buckets_pad_less() -> None:
+    widths = np.random.default_rng(5).geometric(0.01, 300)  # with a long tail
+    limits = bucket_widths(widths, 3)
+
+    def columns(limits: tuple[int, ...]) -> int:
+        return int(np.array(limits)[np.searchsorted(limits, widths)].sum())
+
+    widest = -(-widths.max() // 16) * 16
+    others = [(*pair, widest) for pair in combinations(range(16, widest, 16), 2)]
+    assert limits.tolist() in [list(other) for other in others]
+    assert columns(tuple(limits)) == min(map(columns, others))
+
+
+@pytest.mark.parametrize(
+    ("widths", "limits"),
+    [([33] * 7, [48]), ([1, 16, 17, 400], [16, 32, 400]), ([16, 32, 48, 64] * 2 + [80, 96], [16, 32, 48, 64, 96])],
+    ids=["of one width", "of three", "of six"],
+)
+def test_buckets_of_a_few_widths(widths: list[int], limits: list[int]) -> None:
+    assert bucket_widths(np.array(widths)).tolist() == limits
 
 
 def test_padding_is_paper_after_each_lines_end() -> None:

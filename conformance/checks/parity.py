@@ -47,17 +47,15 @@ def load_then_export_is_the_identity(subject: Subject) -> float:
 def file_is_read_by_the_reference(subject: Subject) -> float:
     """A weights file that the implementation writes after training gives the reference the same logits."""
     spec = golden.small(subject.rung)
-    model = subject.model(spec)
-    fitted = fit_golden(model, spec, golden.SGD, 16)
-    batch = golden.golden_batch(spec)
-    logits = model.logits(*batch.inputs)
+    weights, batch = golden_run(subject, spec, golden.SGD).weights, golden.golden_batch(spec)
+    logits = subject.model(spec, weights).logits(*batch.inputs)
     images_GHW = np.rint(255 * batch.images_BHW1[..., 0]).astype(np.uint8)
     of_lines = {"widths_G": batch.widths_B, "labels_GN": batch.labels_BL} if isinstance(batch, LineBatch) else {}
     example = Golden(images_GHW=images_GHW, logits=logits, **of_lines)
     charset = golden.charset_of(spec)
     with TemporaryDirectory() as folder:
         path = Path(folder, "weights.safetensors")
-        save_weights(path, WeightsFile(spec=spec, charset=charset, weights=fitted.weights, golden=example))
+        save_weights(path, WeightsFile(spec=spec, charset=charset, weights=weights, golden=example))
         content = load_weights(path)
     reference = build_reference(spec, dtype="float64")
     reference.load_weights(content.weights)
