@@ -29,9 +29,9 @@ class Budget:
 TIERS: dict[str, dict[str, Budget]] = {
     "quick": {
         "mlp": Budget(examples=8000, epochs=8, target=0.7, minutes=0.25),
-        "cnn": Budget(examples=6000, epochs=3, target=0.7, minutes=0.7),
-        "lstm_ctc": Budget(examples=10_000, epochs=3, target=0.15, minutes=1.3, max_characters=12),
-        "transformer": Budget(examples=16_000, epochs=5, target=0.15, minutes=2.0, max_characters=6, start="lstm_ctc"),
+        "cnn": Budget(examples=4500, epochs=3, target=0.7, minutes=0.5),
+        "lstm_ctc": Budget(examples=8000, epochs=3, target=0.15, minutes=1.1, max_characters=12),
+        "transformer": Budget(examples=20_000, epochs=3, target=0.15, minutes=1.6, max_characters=5, start="lstm_ctc"),
     },
     "full": {
         "mlp": Budget(examples=0, epochs=20, target=0.8, minutes=1.5),
