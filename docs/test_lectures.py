@@ -103,8 +103,12 @@ def _build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
         ("```{figure} image2.png\n:alt: shows 9\n:width: 50%\n\ncaption 4\n```", [(2, "9"), (5, "4")]),
         (HEAD + CODE_CELL, [(10, "7")]),
         ("literally {eval}`7.5`", [(1, "7.5")]),
+        ("{eval}`x` and 4 of\n`y`, {eval}`z`, 5", [(1, "4"), (2, "5")]),
     ],
-    ids=["plain", "on its line", "with a unit", "in a directive", "in a figure", "in a cell's caption", "in eval"],
+    ids=[
+        *("plain", "on its line", "with a unit", "in a directive", "in a figure", "in a cell's caption", "in eval"),
+        "between figures of the run",
+    ],
 )
 def test_figure_typed_by_hand_is_found(text: str, found: list[tuple[int, str]]) -> None:
     assert typed_figures(text) == found

@@ -32,6 +32,8 @@ _STRUCTURE = re.compile(r"\b\d-D\b|\b(19|20)\d\d\b|^\s*\d+\.\s")
 _FIGURE = re.compile(r"(?<![\w.])[-+−]?\d[\d.,]*")
 _FENCE = re.compile(r"\s*(`{3,}|:{3,})(\{[\w-]+\}|\w*)(.*)")
 _KEY = re.compile(r"\s*(?!alt|caption)[\w-]+:")
+_CODE = re.compile(r"(\{eval\})?(`+)(?!`)(.+?)(?<!`)\2(?!`)", re.DOTALL)
+_TARGET = re.compile(r"\]\([^)]*\)|<http[^>]*>")
 _OPTION = re.compile(r"\s*:(?!alt|caption)[\w-]+:")
 _NAMES_A_FILE = ("{section}", "{figure}", "{image}", "{literalinclude}")
 _SECTION = re.compile(r"^(`{3,}|:{3,})\{section\} (\S+) (.+)\n\1$", re.MULTILINE)
@@ -92,19 +94,20 @@ class Evaluated(EvalRoleAny):
 def typed_figures(text: str) -> list[tuple[int, str]]:
     """The figures in a page's prose, captions and alternative texts, each with its line, counted from 1."""
     prose = "\n".join(_prose(text.splitlines()))
-    # code, roles and the targets of links, which may break across lines; `{eval}` of a mere number is no role
-    for other in (
-        r"(?<!\{eval\})(`+)(?!`).+?(?<!`)\1(?!`)",
-        r"\{eval\}`[^`]*[a-z_][^`]*`",
-        r"\]\([^)]*\)",
-        r"<http[^>]*>",
-    ):
-        prose = re.sub(other, lambda found: "\n" * found[0].count("\n"), prose, flags=re.DOTALL)
+    # code, roles and the targets of links go; `{eval}` of a mere number is typed by hand
+    prose = _CODE.sub(
+        lambda found: found[0] if found[1] and not re.search("[a-z_]", found[3]) else _breaks(found), prose
+    )
+    prose = _TARGET.sub(_breaks, prose)
     return [
         (number, figure[0])
         for number, line in enumerate(prose.splitlines(), 1)
         for figure in _FIGURE.finditer(_STRUCTURE.sub("", line))
     ]
+
+
+def _breaks(found: re.Match[str]) -> str:
+    return "\n" * found[0].count("\n")
 
 
 def _prose(lines: list[str]) -> Iterator[str]:
