@@ -1,12 +1,27 @@
-"""What a run ran on: versions and memory."""
+"""What a run ran on: the machine, versions and memory."""
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """The system, the processor's name, and how many cores of it this process may use."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+    }
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -52,7 +52,7 @@ class Dataset:
         """The split called train, validation or test.
 
         Raises:
-            ValueError: another name.
+            UserError: another name.
         """
         if name not in ("train", "validation", "test"):
             raise unknown_name("split", name, ("train", "validation", "test"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from common.data.dataset import Dataset
 from common.data.lines import LineDataset
 from common.errors import UserError, unknown_name
 from common.files import write_atomically
-from common.machine import versions
+from common.machine import machine, versions
 from common.recognizer import implementations
 from common.report.budgets import TIERS, data_of
 from common.report.code import fingerprint, package_of
@@ -110,7 +108,7 @@ def _compare(out: Path, settings: Settings, named: Sequence[str]) -> int:
         report = {
             "settings": settings,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": _machine(),
+            "machine": machine(),
             "versions": versions(()),
             "commands": _commands(settings),
             "parity": {"verdicts": {name: asdict(verdicts[name]) for name in verdicts}, "matrices": matrices},
@@ -256,18 +254,6 @@ def _load(rung: str, budget: Mapping[str, Any]) -> Dataset | LineDataset:
         examples=budget["examples"],
         max_characters=budget["max_characters"],
     )
-
-
-def _machine() -> dict[str, Any]:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": names[0] if names else platform.processor() or platform.machine(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
-    }
 
 
 @contextmanager

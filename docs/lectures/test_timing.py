@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,9 @@ pytest.importorskip("jax", reason='the lectures need JAX: pip install "fourhands
 import jax
 import numpy as np
 import timing
+import timing_gpu
+
+from common.errors import UserError
 
 
 def test_seconds_are_those_of_the_fastest_call_but_for_the_first() -> None:
@@ -67,3 +72,50 @@ def test_result_is_handed_back_before_it_is_there() -> None:
 def test_single_precision_is_faster() -> None:
     taken = timing.two_precisions()
     assert taken["NumPy, float32"] < taken["NumPy"]
+
+
+def test_step_on_a_device_is_longer_for_a_larger_batch() -> None:
+    assert 0 < timing_gpu.step_seconds("numpy", "cpu", 2) < timing_gpu.step_seconds("numpy", "cpu", 32)
+
+
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which all but NumPy find a GPU, ten times as fast at 1 ms per example."""
+
+    def step_seconds(framework: str, device: str, batch_size: int) -> float:
+        if (framework, device) == ("numpy", "gpu"):
+            raise UserError("no CuPy")
+        return batch_size / {"cpu": 1000, "gpu": 10_000}[device]
+
+    monkeypatch.setattr(timing_gpu, "step_seconds", step_seconds)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Accelerator 9")
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_gpu_is_measured_beside_the_cpu_by_those_that_find_it(tmp_path: Path) -> None:
+    found, origin = timing_gpu.measured_or_recorded(tmp_path / "none.json")
+    assert list(found["milliseconds"]) == ["pytorch", "jax"]
+    assert found["milliseconds"]["jax"]["cpu"] == pytest.approx([8, 64, 512])
+    assert found["milliseconds"]["jax"]["gpu"] == pytest.approx([0.8, 6.4, 51.2])
+    assert {"torch", "jax"} < found["versions"].keys()
+    assert origin.startswith("Measured by the run")
+    assert "Accelerator 9" in origin
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_record_is_shown_with_its_date_where_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "gpu.json"
+    record.write_text(json.dumps(timing_gpu.measure() | {"date": "2031-05-04"}))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found, origin = timing_gpu.measured_or_recorded(record)
+    assert found["milliseconds"]["pytorch"]["gpu"] == pytest.approx([0.8, 6.4, 51.2])
+    assert "Not from the run that built this page" in origin
+    assert "recorded on 2031-05-04, on one Accelerator 9" in origin
+
+
+def test_page_says_so_where_no_gpu_was_ever_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found, origin = timing_gpu.measured_or_recorded(tmp_path / "none.json")
+    assert found is None
+    assert "none has been recorded" in origin

@@ -1,0 +1,85 @@
+"""A training step on the CPU and on a GPU. Where there is one, `python timing_gpu.py` records it for the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+import common
+from common.data.dataset import Batches, Split
+from common.errors import UserError
+from common.machine import machine, versions
+from common.recognizer import Device, load_implementation
+from common.spec import CNNSpec
+from common.training.config import TrainConfig
+from common.training.run import Run
+
+FRAMEWORKS = {"numpy": ["numpy"], "pytorch": ["torch"], "jax": ["jax"]}
+BATCH_SIZES = 8, 64, 512
+RECORD = Path(common.__file__).parents[1] / "docs" / "results" / "gpu.json"
+
+
+# --- step
+def step_seconds(framework: str, device: Device, batch_size: int) -> float:
+    """A training step of the `cnn`, its loss fetched: the median of ten, after three that warm up."""
+    spec = CNNSpec(num_classes=62)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (13 * batch_size, spec.height, spec.width), np.uint8)
+    labels = rng.integers(0, spec.num_classes, len(images), np.int32)
+    model = load_implementation(framework)(spec, device=device)
+    batches = Batches(Split(images_NHW=images, labels_N=labels), batch_size=batch_size, seed=0)
+    run = Run(TrainConfig(epochs=1, batch_size=batch_size), batches)
+    model.fit(run)
+    return median(run.clock.durations[3:])
+
+
+# --- measure
+def measure() -> dict[str, Any]:
+    """Milliseconds by framework, device and batch size, of those that find a GPU; what was measured, and when."""
+    taken: dict[str, dict[str, list[float]]] = {}
+    for framework in FRAMEWORKS:
+        try:
+            on_gpu = [1000 * step_seconds(framework, "gpu", size) for size in BATCH_SIZES]
+        except UserError:  # it finds none, or is not installed
+            continue
+        taken[framework] = {"cpu": [1000 * step_seconds(framework, "cpu", size) for size in BATCH_SIZES], "gpu": on_gpu}
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "gpu": torch.cuda.get_device_name(),
+        **machine(),
+        "versions": versions(name for framework in taken for name in FRAMEWORKS[framework]),
+        "batch_sizes": list(BATCH_SIZES),
+        "milliseconds": taken,
+    }
+
+
+# --- measured or recorded
+def measured_or_recorded(record: Path = RECORD) -> tuple[dict[str, Any] | None, str]:
+    """The figures of this machine's GPU, else those that were recorded last, if any; and where they are from."""
+    if torch.cuda.is_available():
+        found = measure()
+        return found, f"Measured by the run that built this page, on one {found['gpu']}."
+    if record.exists():
+        found = json.loads(record.read_text(encoding="utf-8"))
+        return found, (
+            f"**Not from the run that built this page**, which had no GPU: recorded on {found['date']}, on one "
+            f"{found['gpu']} beside {found['cores']} cores of an {found['processor']}."
+        )
+    return None, (
+        "The run that built this page had no GPU, and none has been recorded in this repository yet. On a machine "
+        "that has one, build the page there, or record it for all with `python docs/lectures/timing_gpu.py`."
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch is on the same GPU
+    RECORD.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{RECORD}\n")
