@@ -16,7 +16,7 @@ types: .venv/installed
 	$(BIN)/mypy
 
 test: .venv/installed
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/pytest
 
 docs: .venv/installed
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html

@@ -51,6 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--require {','.join(sorted(unknown))}: known are {', '.join(implementations())} and gpu"
         )
+    # the processes share a GPU, of which JAX and TensorFlow would each take all
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if hasattr(config, "workerinput"):  # one of pytest-xdist's processes: the others have the other cores
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     else:  # the first process, which sees what all of them report
