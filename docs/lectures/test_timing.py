@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -88,6 +91,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return batch_size / {"cpu": 1000, "gpu": 10_000}[device]
 
     monkeypatch.setattr(timing_gpu, "step_seconds", step_seconds)
+    monkeypatch.setattr(timing_gpu, "measure_apart", timing_gpu.measure)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Accelerator 9")
 
@@ -112,6 +116,26 @@ def test_record_is_shown_with_its_date_where_there_is_no_gpu(tmp_path: Path, mon
     assert found["milliseconds"]["pytorch"]["gpu"] == pytest.approx([0.8, 6.4, 51.2])
     assert "Not from the run that built this page" in origin
     assert "recorded on 2031-05-04, on one Accelerator 9" in origin
+
+
+def test_program_says_that_there_is_no_gpu_and_writes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    command = [sys.executable, timing_gpu.__file__, str(file)]
+    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=hidden, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "PyTorch finds no GPU, so there is nothing to measure\n"
+    assert not file.exists()
+
+
+def test_measuring_apart_gives_what_the_program_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, os, sys\njson.dump({'threads': os.environ.get('OPENBLAS_NUM_THREADS')}, open(sys.argv[1], 'w'))\n"
+    )
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # as the page sets it
+    monkeypatch.setattr(timing_gpu, "__file__", str(program))
+    assert timing_gpu.measure_apart() == {"threads": None}
 
 
 def test_page_says_so_where_no_gpu_was_ever_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
