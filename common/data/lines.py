@@ -1,6 +1,6 @@
 """A data set of lines, and the batches drawn from it."""
 
-# N examples, B batch, H height, W width, L label length, U widths that occur, V those and 0
+# N examples, B batch, H height, W width, L label length, U buckets, V widths that occur, and 0
 
 from __future__ import annotations
 
@@ -159,20 +159,21 @@ def bucket_widths(widths_N: Int[np.ndarray, "N"], buckets: int = BUCKETS) -> Int
 
     Frameworks that compile do so once per width. Found by dynamic programming over the widths that occur.
     """
-    rounded_U, counts_U = np.unique(-(-widths_N // _COLUMNS) * _COLUMNS, return_counts=True)
-    ends_V, lines_V = (np.concatenate([[0], values]) for values in (rounded_U, counts_U.cumsum()))
-    # [i, j]: what a bucket costs that begins above the i-th width and ends with the j-th; none if i is j
+    occurring, counts = np.unique(-(-widths_N // _COLUMNS) * _COLUMNS, return_counts=True)
+    ends_V, lines_V = (np.concatenate([[0], values]) for values in (occurring, counts.cumsum()))
+    # [i, j]: what a bucket costs that begins above the i-th width and ends with the j-th; nothing if i is j
     cost_VV = np.where(np.tri(len(ends_V), k=-1), np.inf, (lines_V - lines_V[:, None]) * ends_V)
-    fewest_V, begins = cost_VV[0], [np.zeros(len(ends_V), np.int64)]  # of the first j widths, in one bucket
-    for _ in range(buckets - 1):
+    fewest_V = np.where(ends_V, np.inf, 0)  # columns up to each width, in no bucket yet
+    begins: list[np.ndarray] = []
+    for _ in range(buckets):
         total_VV = fewest_V[:, None] + cost_VV
-        fewest_V, begins = total_VV.min(axis=0), [*begins, total_VV.argmin(axis=0)]
-    limits, end = [], len(rounded_U)
+        fewest_V = total_VV.min(axis=0)
+        begins.append(total_VV.argmin(axis=0))
+    end, limits = len(occurring), []
     for begin_V in reversed(begins):
-        if begin_V[end] < end:
-            limits.append(ends_V[end])
+        limits.append(ends_V[end])
         end = begin_V[end]
-    return np.array(limits[::-1])
+    return np.setdiff1d(limits, [0])  # rising; that of an empty bucket stands there twice, or is 0
 
 
 class LineBatches:

@@ -23,16 +23,11 @@ from layer_by_layer import (
     start_weights,
 )
 
+from common.data.dataset import Batch
 from common.data.idx import write_idx
 from common.data.ink import draw_page
-from impl_numpy.ops import (
-    linear,
-    linear_backward,
-    relu,
-    relu_backward,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
-)
+from common.spec import MLPSpec
+from impl_numpy import build
 
 PLAN = Plan(rate=0.1, batch=8, epochs=3)  # 20 examples: the last batch of an epoch has 4
 STEPS = {
@@ -52,19 +47,16 @@ def _digits() -> Digits:
 
 
 def _numpy_losses(start: Weights, digits: Digits, plan: Plan) -> list[float]:
-    w1, b1, w2, b2 = (value.copy() for value in start.values())
-    losses = []
-    for first in [*range(0, len(digits.x), plan.batch)] * plan.epochs:
-        batch = slice(first, first + plan.batch)
-        a, first_cache = linear(digits.x[batch], w1, b1)
-        h, relu_cache = relu(a)
-        logits, second_cache = linear(h, w2, b2)
-        loss, loss_cache = softmax_cross_entropy(logits, digits.t[batch])
-        dh, dw2, db2 = linear_backward(softmax_cross_entropy_backward(loss_cache), second_cache)
-        _, dw1, db1 = linear_backward(relu_backward(dh, relu_cache), first_cache)
-        for value, gradient in ((w1, dw1), (b1, db1), (w2, dw2), (b2, db2)):
-            value -= plan.rate * gradient
-        losses.append(float(loss))
+    spec = MLPSpec(num_classes=10, hidden_dims=(start["w1"].shape[1],), dropout=0.0)
+    model = build(spec, dtype="float64")
+    weights = dict(zip(spec.parameters(), start.values(), strict=True))
+    images, losses = digits.x.reshape(-1, 28, 28, 1), []
+    for first in [*range(0, len(images), plan.batch)] * plan.epochs:
+        rows = slice(first, first + plan.batch)
+        model.load_weights(weights)
+        loss, gradients = model.loss_and_gradients(Batch(images_BHW1=images[rows], labels_B=digits.t[rows]))
+        weights = {name: value - plan.rate * gradients[name] for name, value in weights.items()}
+        losses.append(loss)
     return losses
 
 

@@ -24,7 +24,7 @@ from common.spec import CNNSpec
 from common.training.config import TrainConfig
 from common.training.run import Run
 
-FRAMEWORKS = {"numpy": ["numpy"], "pytorch": ["torch"], "jax": ["jax"]}
+FRAMEWORKS = "numpy", "pytorch", "jax"
 BATCH_SIZES = 8, 64, 512
 RECORD = Path(common.__file__).parents[1] / "docs" / "results" / "gpu.json"
 
@@ -57,7 +57,7 @@ def measure() -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "gpu": torch.cuda.get_device_name(),
         **machine(),
-        "versions": versions(name for framework in taken for name in FRAMEWORKS[framework]),
+        "versions": versions(("numpy", "torch", "jax")),
         "batch_sizes": list(BATCH_SIZES),
         "milliseconds": taken,
     }
