@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from common.spec import RUNGS
 
 SUITE = Path(__file__).parent
 ONE_TEST = [str(SUITE / "test_gpu.py"), "-k", "mlp and numpy and float64 and logits"]
@@ -33,6 +36,14 @@ def test_a_missing_accelerator_skips_by_name(tmp_path: Path) -> None:
 def test_a_required_accelerator_that_is_missing_fails() -> None:
     done = run_suite(*ONE_TEST, "--require", "gpu")
     assert done.returncode == 1, done.stdout
+
+
+def test_a_rung_of_an_implementation_stays_in_one_process() -> None:
+    # where what it compiled and trained is shared
+    done = run_suite(str(SUITE / "test_parity.py"), "-k", "numpy and same_weights", "-v", "--numprocesses", "2")
+    ran = re.findall(r"\[(gw\d+)\].*\[(\w+)-numpy-float\d+\]", done.stdout)
+    assert len(ran) == 2 * len(RUNGS), done.stdout
+    assert len(set(ran)) == len(RUNGS), "both dtypes of a rung in the same process"
 
 
 def test_an_unknown_name_to_require_is_refused() -> None:
