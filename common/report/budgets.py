@@ -16,6 +16,8 @@ class Budget:
     examples: int
     """Training examples; 0 for all."""
     epochs: int
+    learning_rate: float
+    """Peak; the fewer the steps, the higher it may be."""
     target: float
     """What to reach in validation, for the time to it: an accuracy, or the CER of lines."""
     minutes: float
@@ -28,17 +30,25 @@ class Budget:
 
 TIERS: dict[str, dict[str, Budget]] = {
     "quick": {
-        "mlp": Budget(examples=8000, epochs=8, target=0.7, minutes=0.25),
-        "cnn": Budget(examples=4500, epochs=3, target=0.7, minutes=0.5),
-        "lstm_ctc": Budget(examples=8000, epochs=3, target=0.15, minutes=1.1, max_characters=12),
-        "transformer": Budget(examples=20_000, epochs=3, target=0.15, minutes=1.6, max_characters=5, start="lstm_ctc"),
+        "mlp": Budget(examples=8000, epochs=8, learning_rate=1e-3, target=0.7, minutes=0.25),
+        "cnn": Budget(examples=4000, epochs=3, learning_rate=5e-3, target=0.7, minutes=0.5),
+        "lstm_ctc": Budget(examples=6000, epochs=3, learning_rate=6e-3, target=0.15, minutes=0.9, max_characters=12),
+        "transformer": Budget(
+            examples=24_000, epochs=2, learning_rate=2e-3, target=0.15, minutes=1.4, max_characters=5, start="lstm_ctc"
+        ),
     },
     "full": {
-        "mlp": Budget(examples=0, epochs=20, target=0.8, minutes=1.5),
-        "cnn": Budget(examples=0, epochs=10, target=0.85, minutes=8.0),
-        "lstm_ctc": Budget(examples=48_000, epochs=4, target=0.05, minutes=15.0, max_characters=32),
+        "mlp": Budget(examples=0, epochs=20, learning_rate=1e-3, target=0.8, minutes=1.5),
+        "cnn": Budget(examples=0, epochs=10, learning_rate=1e-3, target=0.85, minutes=8.0),
+        "lstm_ctc": Budget(examples=48_000, epochs=4, learning_rate=2e-3, target=0.05, minutes=15.0, max_characters=32),
         "transformer": Budget(
-            examples=48_000, epochs=8, target=0.05, minutes=30.0, max_characters=32, start="lstm_ctc"
+            examples=48_000,
+            epochs=8,
+            learning_rate=2e-3,
+            target=0.05,
+            minutes=30.0,
+            max_characters=32,
+            start="lstm_ctc",
         ),
     },
 }

@@ -58,6 +58,7 @@ def train_command(settings: Settings, rung: str, framework: str, folder: Path) -
     budget = settings["budgets"][rung]
     command = ["train", "--rung", rung, "--framework", framework, "--data", budget["data"], "--out", str(folder)]
     command += ["--train.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
+    command += ["--train.learning-rate", str(budget["learning_rate"])]
     if reads_lines(rung):
         command += ["--train.max-characters", str(budget["max_characters"])]
     if budget["start"]:
