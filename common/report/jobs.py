@@ -59,6 +59,8 @@ def train_command(settings: Settings, rung: str, framework: str, folder: Path) -
     command = ["train", "--rung", rung, "--framework", framework, "--data", budget["data"], "--out", str(folder)]
     command += ["--train.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
     command += ["--train.learning-rate", str(budget["learning_rate"])]
+    if budget["dropout"] is not None:
+        command += ["--spec.dropout", str(budget["dropout"])]
     if reads_lines(rung):
         command += ["--train.max-characters", str(budget["max_characters"])]
     if budget["start"]:

@@ -330,7 +330,8 @@ def test_unknown_name_gives_the_nearest(out: Path, arguments: dict[str, Any], wo
 
 
 def test_training_that_fails_gives_the_sentence_it_ended_with(tmp_path: Path) -> None:
-    settings = {"budgets": {"mlp": {"data": "inkk", "examples": 10, "epochs": 1, "learning_rate": 0.1, "start": ""}}}
+    budget = {"data": "inkk", "examples": 10, "epochs": 1, "learning_rate": 0.1, "dropout": None, "start": ""}
+    settings = {"budgets": {"mlp": budget}}
     reason = jobs.run_training(tmp_path, settings, "mlp", "numpy")
     assert reason.startswith("unknown data 'inkk': did you mean 'ink'?")
     assert reason in (tmp_path / "runs" / "mlp-numpy.log").read_text()

@@ -204,12 +204,15 @@ def test_characters_and_lines_stand_in_one_report_each_on_its_own_data(tmp_path:
 
 # --- what goes into it
 def test_command_of_a_run_of_lines_says_how_long_they_may_be(tmp_path: Path) -> None:
-    budget = {"data": "ink_lines", "examples": 10, "epochs": 1, "learning_rate": 0.1, "max_characters": 7, "start": ""}
+    budget = {"data": "ink_lines", "examples": 10, "epochs": 1, "learning_rate": 0.1, "dropout": None, "start": ""}
+    budget["max_characters"] = 7
     settings = {"budgets": {"lstm_ctc": budget, "cnn": budget | {"data": "ink"}}}
     words = " ".join(jobs.train_command(settings, "lstm_ctc", "jax", tmp_path))
     assert "--data ink_lines" in words
     assert words.endswith("--train.examples 10 --train.epochs 1 --train.learning-rate 0.1 --train.max-characters 7")
     assert "max-characters" not in " ".join(jobs.train_command(settings, "cnn", "jax", tmp_path))
+    budget["dropout"] = 0
+    assert "--spec.dropout 0" in " ".join(jobs.train_command(settings, "lstm_ctc", "jax", tmp_path))
 
 
 def test_transformer_starts_from_the_stem_of_the_lstm_ctc_that_is_compared_too(tmp_path: Path) -> None:
