@@ -72,7 +72,11 @@ def line_batches(model: keras.Model, run: Run) -> Any:
     labels = tf.TensorSpec((None, None), tf.int32)
     images = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
     inputs = (images, tf.TensorSpec((None,), tf.int32), labels)[: len(model.inputs)]
-    return tf.data.Dataset.from_generator(generator, output_signature=(inputs, labels)).prefetch(1)
+    dataset = tf.data.Dataset.from_generator(generator, output_signature=(inputs, labels)).prefetch(1)
+    # there is nothing to tune, and the tuner's thread sleeps ever longer, which `fit` at times waits for at its end
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def seed_dropout(model: keras.Model, seed: int, step: int) -> None:
