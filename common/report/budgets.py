@@ -17,7 +17,7 @@ class Budget:
     """Training examples; 0 for all."""
     epochs: int
     learning_rate: float
-    """Peak; the fewer the steps, the higher it may be."""
+    """Peak; chosen by validation, see docs/log.md."""
     target: float
     """What to reach in validation, for the time to it: an accuracy, or the CER of lines."""
     minutes: float
