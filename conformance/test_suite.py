@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.data.dataset import Batch
+from common.recognizer import implementations
 from common.spec import RUNGS, parameter_count
 from conformance import golden, line_oracle, oracle
 from conformance.faults import FAULTS
 from conformance.planting import Edit, Fault, plant
 from conformance.tolerances import TOLERANCES, Mismatch, Tolerance, hold
-from conformance.worker import digest
+from conformance.worker import Worker, WorkerFailed, digest
 
 ABSOLUTE = Tolerance(limit=1e-3, norm="absolute", noise=0, reason="")
 RELATIVE = Tolerance(limit=1e-3, norm="relative L2", noise=0, reason="")
@@ -97,6 +99,15 @@ def test_one_bit_changes_a_batchs_digest() -> None:
     changed[-1, -1, -1] = np.nextafter(changed[-1, -1, -1], np.float32(2))
     assert digest(batch) != digest(Batch(images_BHW1=changed, labels_B=batch.labels_B))
     assert digest(batch) != digest(Batch(images_BHW1=batch.images_BHW1, labels_B=batch.labels_B[::-1]))
+
+
+@pytest.mark.parametrize(
+    "implementation", [pytest.param(name, marks=pytest.mark.xdist_group(f"mlp-{name}")) for name in implementations()]
+)
+def test_shapes_in_signatures_are_checked(installed: Callable[[str], Worker], implementation: str) -> None:
+    model = installed(implementation).build(golden.small("mlp"))
+    with pytest.raises(WorkerFailed, match="TypeCheckError"):
+        model.logits(np.zeros((2, 9, 7), np.float32))  # without the axis of channels
 
 
 def test_a_fault_that_no_longer_fits_its_source_is_refused(tmp_path: Path) -> None:

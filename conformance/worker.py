@@ -224,12 +224,6 @@ class Worker:
 
 
 def _serve(connection: Connection, implementation: str, strict: bool) -> None:
-    if strict:
-        from jaxtyping import install_import_hook
-
-        # the shapes in signatures are checked while the suite runs
-        package = _package(implementation)
-        install_import_hook(BORDER_ONLY.get(package, package), "beartype.beartype")
     server = _Server(implementation, strict)
     while True:
         try:
@@ -258,8 +252,18 @@ class _Server:
 
     def load(self) -> None:
         load_implementation(self._implementation)
-        if self._strict:  # from here on; what a framework warns of while it is imported is its own affair
-            warnings.simplefilter("error")
+        if not self._strict:
+            return
+        from jaxtyping import install_import_hook
+
+        # the shapes in signatures are checked while the suite runs; only now, because whatever a hooked module is the
+        # first to import, such as the whole framework, is compiled from its source instead of read as bytecode
+        package = _package(self._implementation)
+        install_import_hook(BORDER_ONLY.get(package, package), "beartype.beartype")
+        self._forget()
+        load_implementation(self._implementation)
+        # from here on; what a framework warns of while it is imported is its own affair
+        warnings.simplefilter("error")
 
     def build(self, spec: Spec, seed: int, device: Device, dtype: DType) -> int:
         build = load_implementation(self._implementation)
@@ -292,11 +296,15 @@ class _Server:
             sys.path.remove(self._shadow)
         if folder is not None:
             sys.path.insert(0, folder)
+        self._forget()
+        self._shadow = folder
+
+    def _forget(self) -> None:
+        """Have the implementation imported anew by whoever asks for it next; its framework stays."""
         package = _package(self._implementation)
         for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
             del sys.modules[name]
         importlib.invalidate_caches()
-        self._shadow = folder
 
 
 def _package(implementation: str) -> str:

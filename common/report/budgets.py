@@ -32,8 +32,8 @@ class Budget:
 
 TIERS: dict[str, dict[str, Budget]] = {
     "quick": {
-        "mlp": Budget(examples=8000, epochs=8, learning_rate=1e-3, target=0.7, minutes=0.25),
-        "cnn": Budget(examples=4000, epochs=3, learning_rate=5e-3, target=0.7, minutes=0.5),
+        "mlp": Budget(examples=8000, epochs=5, learning_rate=2e-3, target=0.7, minutes=0.2),
+        "cnn": Budget(examples=5000, epochs=2, learning_rate=5e-3, dropout=0, target=0.7, minutes=0.5),
         "lstm_ctc": Budget(
             examples=6000, epochs=3, learning_rate=6e-3, dropout=0, target=0.15, minutes=0.9, max_characters=12
         ),

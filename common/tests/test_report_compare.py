@@ -16,7 +16,7 @@ from common.data import sources
 from common.data.dataset import Dataset, Split
 from common.errors import UserError
 from common.report import compare as module
-from common.report import jobs
+from common.report import jobs, results
 from common.report.compare import compare
 from common.spec import MLPSpec
 from common.weights import Golden, WeightsFile, initial_weights, save_weights
@@ -166,6 +166,13 @@ def test_report_holds_the_figures_of_every_framework(out: Path, capsys: pytest.C
     assert "same model" in printed
     assert "3,155" in printed
     assert "3 of 3" in page
+
+
+@pytest.mark.usefixtures("fake")
+def test_reference_reads_at_most_so_many_images_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "IMAGES_READ_AGAIN", 20)
+    row = run(out)[1]["rungs"]["mlp"]["rows"]["pytorch"]
+    assert (row["read_differently"], row["read_again"]) == (0, 20)
 
 
 @pytest.mark.usefixtures("fake")
