@@ -227,7 +227,7 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str]) -> str:
         runs = {name: results.open_run(folder, dataset.charset) for name, folder in complete.items()}
         yardstick = runs.get(results.YARDSTICK)
         for name, run in runs.items():
-            again, of = (None, 0) if name == results.REFERENCE else results.read_again(run, dataset)
+            again, of = (None, 0) if name == results.REFERENCE else results.read_again(run, dataset, measure.read_again)
             row = results.row(run, yardstick, budget["target"], train)
             found["rows"][name] = row | {"read_differently": again, "read_again": of}
             report["versions"] |= run.result["versions"]

@@ -19,7 +19,7 @@ from common.data.dataset import Split
 from common.data.lines import LineSplit
 from common.metrics import edit_operations
 from common.report.charts import learning_charts
-from common.report.results import IMAGES_READ_AGAIN, LINES_READ_AGAIN, Finished, Measure, gallery, measure_of
+from common.report.results import Finished, Measure, gallery, measure_of
 from common.report.words import duration, percent, significant, visible
 from common.spec import reads_lines
 
@@ -44,8 +44,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
     )
     environment.filters |= {"percent": percent, "duration": duration, "significant": significant, "visible": visible}
     environment.filters |= {"points": points, "reads_lines": reads_lines}
-    environment.globals |= {"measure_of": measure_of}
-    environment.globals |= {"images_read_again": IMAGES_READ_AGAIN, "lines_read_again": LINES_READ_AGAIN}
+    environment.globals["measure_of"] = measure_of
     return environment.get_template("index.html").render(report=report, pictures=pictures)
 
 

@@ -29,7 +29,6 @@ from common.weights import load_weights
 
 YARDSTICK = "pytorch"  # step times are told relative to this framework's
 REFERENCE = "numpy"  # reads every run's weights once more
-IMAGES_READ_AGAIN, LINES_READ_AGAIN = 1000, 200  # of a test split, at most: NumPy takes its time
 
 _COPIED = ("parameters", "examples_per_second", "step_seconds", "compile_seconds", "peak_memory_mb", "seconds")
 _OF_CHARACTERS = ("accuracy", "accuracy_interval", "accuracy_case_folded")
@@ -47,14 +46,16 @@ class Measure:
     examples: str
     """What to call the test examples."""
     lower_is_better: bool
+    read_again: int
+    """At most so many test examples are read by the reference too, which takes its time."""
 
     def reached(self, value: float, target: float) -> bool:
         """Whether the value is as good as the target; NaN never is."""
         return value <= target if self.lower_is_better else value >= target
 
 
-ACCURACY = Measure(metric="accuracy", name="accuracy", examples="images", lower_is_better=False)
-CER = Measure(metric="cer", name="CER", examples="lines", lower_is_better=True)
+ACCURACY = Measure(metric="accuracy", name="accuracy", examples="images", lower_is_better=False, read_again=1000)
+CER = Measure(metric="cer", name="CER", examples="lines", lower_is_better=True, read_again=200)
 
 
 def measure_of(rung: str) -> Measure:
@@ -219,12 +220,11 @@ def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]
     }
 
 
-def read_again(run: Finished, dataset: Dataset | LineDataset) -> tuple[int, int]:
+def read_again(run: Finished, dataset: Dataset | LineDataset, limit: int) -> tuple[int, int]:
     """How many test examples the reference reads differently with the weights of this run, and of how many it reads."""
     content = load_weights(run.folder / "weights.safetensors")
     recognizer = load_implementation(REFERENCE)(content.spec)
     recognizer.load_weights(content.weights)
-    limit = LINES_READ_AGAIN if isinstance(dataset, LineDataset) else IMAGES_READ_AGAIN
     chosen = evenly(len(dataset.test), limit)
     seen = judge(recognizer, content.charset, dataset.test.take(np.array(chosen)), dataset.charset)
     return sum(seen.reading(place).text != run.texts[i] for place, i in enumerate(chosen)), len(chosen)
