@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from common.charset import Charset
 from common.errors import UserError
-from common.files import write_atomically
+from common.atomic import write_atomically
 from common.spec import Parameter, Spec, reads_lines, spec_from_dict, spec_to_dict
 
 # G golden images, H height, W width, K classes, N label length, S scores per image (see Golden)

@@ -11,7 +11,7 @@ from common.charset import Charset
 from common.data.dataset import Batch, Batches, Split, to_float
 from common.data.lines import LineBatch, LineBatches, LineSplit, pad, pad_labels
 from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
-from common.training.config import LINES, TrainConfig
+from common.config import LINES, TrainConfig
 from common.weights import Weights, initial_weights
 
 # Small enough for finite differences. Height and width differ and are odd; square kernels (12×12, 36×36, 3 channels

@@ -14,7 +14,7 @@ import numpy as np
 
 from common.data.dataset import Batch
 from common.spec import CNNSpec, MLPSpec, Spec
-from common.training.config import TrainConfig
+from common.config import TrainConfig
 
 Image = list[list[list[float]]]  # row, column, channel
 

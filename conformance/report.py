@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.files import write_atomically
+from common.atomic import write_atomically
 from conformance.tolerances import tolerance
 
 Entry = dict[str, Any]

@@ -25,7 +25,7 @@ from common.data.lines import LineBatch, LineBatches
 from common.errors import UserError
 from common.recognizer import Device, DType, Recognizer, load_implementation
 from common.spec import Spec
-from common.training.config import TrainConfig
+from common.config import TrainConfig
 from common.training.run import Progress, Run, State
 
 PATIENCE_SECONDS = 3 * 3600

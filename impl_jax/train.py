@@ -13,7 +13,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
+from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
 from common.training.run import Run, State
 from impl_jax.device import COMPILER_OPTIONS
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from common.spec import LineSpec
-from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
+from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
 from common.training.run import Run
 from impl_keras.device import Array, to_numpy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from common.training.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
+from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
 from impl_numpy.device import Array, namespace
 
 

@@ -117,7 +117,7 @@ class Show(_Data):
 
     def __call__(self) -> int:
         """Write the sheet."""
-        from common.data.sheet import contact_sheet, lines_sheet  # matplotlib is slow to import
+        from common.report.contact_sheet import contact_sheet, lines_sheet  # matplotlib is slow to import
 
         lines = self.lines()
         if lines is None:

@@ -11,15 +11,15 @@ import tyro
 
 from common.commands.model import framework_of, open_model, open_weights
 from common.data.lines import LineDataset
-from common.decoding import BEAM_WIDTH
+from common.reading.decoding import BEAM_WIDTH
 from common.errors import UserError
-from common.evaluation import evaluate
-from common.judging import Judgement
-from common.line_evaluation import ctc_search, evaluate_lines
+from common.evaluation.characters import evaluate
+from common.evaluation.evaluation import Judgement
+from common.evaluation.lines import ctc_search, evaluate_lines
 from common.machine import versions
-from common.ngram import CharacterNgram
+from common.reading.ngram import CharacterNgram
 from common.recognizer import Device
-from common.report.words import reached, visible
+from common.formatting import reached, visible
 from common.spec import LineSpec, LSTMCTCSpec, Spec
 from common.weights import WeightsFile
 

@@ -15,11 +15,11 @@ from common.commands.model import open_model, open_weights
 from common.data.images import load_image, to_character
 from common.data.lines import Image
 from common.errors import UserError
-from common.evaluation import read_images
-from common.line_evaluation import read_lines
+from common.evaluation.characters import read_images
+from common.evaluation.lines import read_lines
 from common.recognizer import Device
 from common.spec import LineSpec
-from common.training.recorder import Reading
+from common.reading.result import Reading
 
 
 @dataclass(frozen=True, kw_only=True)

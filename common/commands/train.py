@@ -16,19 +16,19 @@ from common.commands.model import open_weights
 from common.data.dataset import Batches, Dataset
 from common.data.lines import LineBatches, LineDataset
 from common.errors import UserError, unknown_name
-from common.evaluation import Evaluation
-from common.judging import Judgement, judge
-from common.line_evaluation import LineEvaluation
+from common.evaluation.characters import Evaluation
+from common.evaluation.evaluation import Judgement, judge
+from common.evaluation.lines import LineEvaluation
 from common.machine import peak_memory_mb, versions
 from common.recognizer import Device, Recognizer, load_implementation
-from common.report.words import reached
+from common.formatting import reached
 from common.spec import RUNGS, LineSpec, Spec, parameter_count, reads_lines, spec_from_dict, spec_to_dict
-from common.training.config import CHARACTERS, LINES, TrainConfig
+from common.config import CHARACTERS, LINES, TrainConfig
 from common.training.folder import Config, RunFolder
 from common.training.keeper import Keeper
-from common.training.progress import progress_bar
+from common.training.bar import progress_bar
 from common.training.run import Clock, Run
-from common.training.start import carry_over
+from common.training.warm_start import carry_over
 from common.weights import load_weights
 
 READINGS, MISTAKES = 32, 16  # on the sheet; of lines half as many

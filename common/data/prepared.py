@@ -25,7 +25,7 @@ from jaxtyping import Int
 from common.data.download import cache_folder
 from common.data.lines import Image, LineSplit, Refused
 from common.errors import UserError
-from common.progress import counting_bar
+from common.terminal import counting_bar
 
 _FORMAT = 1  # of the files below
 _INK = "ink.bin"  # the bytes of all images, one image after the other, each row by row

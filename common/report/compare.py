@@ -14,7 +14,7 @@ from typing import Any
 from common.data.dataset import Dataset
 from common.data.lines import LineDataset
 from common.errors import UserError, unknown_name
-from common.files import write_atomically
+from common.atomic import write_atomically
 from common.machine import machine, versions
 from common.recognizer import implementations
 from common.report.budgets import TIERS, data_of

@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from common.charset import Charset
-from common.files import write_atomically
+from common.atomic import write_atomically
 from common.metrics import Edits, most_confused
-from common.report.words import percent, visible
-from common.training.recorder import Reading
+from common.formatting import percent, visible
+from common.reading.result import Reading
 
 if TYPE_CHECKING:  # half a second to import, so only the functions that draw do
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.metrics import Edits, edit_operations
 from common.report.figures import DPI, LITERAL, QUIET, WRONG, drawable, label
-from common.report.words import percent
-from common.training.recorder import Reading
+from common.formatting import percent
+from common.reading.result import Reading
 
 if TYPE_CHECKING:  # half a second to import, so only the functions that draw do
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ from common.data.lines import LineSplit
 from common.metrics import edit_operations
 from common.report.charts import learning_charts
 from common.report.results import Finished, Measure, gallery, measure_of
-from common.report.words import duration, percent, significant, visible
+from common.formatting import duration, percent, significant, visible
 from common.spec import reads_lines
 
 # H height, W width

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from common.charset import Charset
 from common.data.dataset import Dataset
 from common.data.lines import LineDataset
-from common.evaluation import evenly
-from common.judging import judge
+from common.evaluation.characters import evenly
+from common.evaluation.evaluation import judge
 from common.metrics import bootstrap_interval, count_edits, error_rate
 from common.recognizer import load_implementation
 from common.report.code import lines_by_file

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.report.results import CER, measure_of
-from common.report.words import duration, percent, significant
+from common.formatting import duration, percent, significant
 
 _PIPE_WIDTH = 150  # where there is no terminal to fit
 

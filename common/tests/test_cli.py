@@ -20,11 +20,11 @@ from common.commands import train, verify
 from common.data import sources
 from common.data.idx import write_idx
 from common.data.images import load_image, to_character
-from common.evaluation import predict_logits
+from common.evaluation.characters import predict_logits
 from common.recognizer import load_implementation
 from common.spec import RUNGS
 from common.tests.conftest import Command
-from common.training.config import TrainConfig
+from common.config import TrainConfig
 from common.training.run import Clock
 from common.weights import load_weights
 

@@ -17,7 +17,7 @@ from common.data import sources
 from common.data.lines import LineDataset, LineSplit, Refused
 from common.spec import RUNGS
 from common.tests.conftest import Command
-from common.training.config import TrainConfig
+from common.config import TrainConfig
 from common.weights import load_weights
 
 SIZES = {

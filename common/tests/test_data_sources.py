@@ -15,7 +15,7 @@ from common.charset import DIGITS
 from common.data.dataset import Batches, Dataset, Split
 from common.data.idx import write_idx
 from common.data.images import load_image
-from common.data.sheet import contact_sheet
+from common.report.contact_sheet import contact_sheet
 from common.data.sources import SOURCES, load, prepare
 from common.data.splits import balanced, hold_out, subset
 from common.errors import UserError

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from common.data.lines import pad_labels
-from common.decoding import ctc_beam, ctc_character_confidence, ctc_greedy, ctc_log_likelihood, decoded_texts
+from common.reading.decoding import ctc_beam, ctc_character_confidence, ctc_greedy, ctc_log_likelihood, decoded_texts
 from common.metrics import log_softmax
-from common.ngram import CharacterNgram
+from common.reading.ngram import CharacterNgram
 
 Text = tuple[int, ...]
 FRAMES_B = np.array([5, 5, 4, 3, 2, 1])

@@ -12,9 +12,9 @@ import pytest
 from common import line_evaluation
 from common.charset import Charset
 from common.data.lines import LineSplit
-from common.decoding import ctc_log_likelihood
+from common.reading.decoding import ctc_log_likelihood
 from common.errors import UserError
-from common.line_evaluation import BATCH_SIZE, LineEvaluation, ctc_search, evaluate_lines, read_lines
+from common.evaluation.lines import BATCH_SIZE, LineEvaluation, ctc_search, evaluate_lines, read_lines
 from common.metrics import log_softmax
 from common.spec import LSTMCTCSpec, TransformerSpec
 from common.weights import Golden

@@ -10,7 +10,7 @@ import pytest
 from common.charset import ALPHANUMERIC, DIGITS, Charset
 from common.data.dataset import Split
 from common.errors import UserError
-from common.evaluation import BATCH_SIZE, Evaluation, evaluate, evenly, score
+from common.evaluation.characters import BATCH_SIZE, Evaluation, evaluate, evenly, score
 from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, log_softmax, most_confused
 from common.recognizer import Recognizer
 from common.spec import MLPSpec

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from common.training.recorder import Reading
+from common.reading.result import Reading
 from common.training.recorders import JsonLines, open_recorders
 
 CONFIG = {"framework": "numpy", "train": {"epochs": 3, "learning_rate": 0.001}, "spec": {"hidden_dims": [8, 4]}}
@@ -104,7 +104,7 @@ def in_own_process(tmp_path: Path, body: str, **environment: str) -> str:
         import json, sys
         import numpy as np
         from pathlib import Path
-        from common.training.recorder import Reading
+        from common.reading.result import Reading
         from common.training.recorders import open_recorders
         folder = Path({str(tmp_path / "run")!r}); folder.mkdir(exist_ok=True)
         CONFIG = {CONFIG!r}
@@ -255,7 +255,7 @@ def wandb_records(path: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("text", UNCOMMON)
 def test_caption_is_one_line_that_utf8_can_hold(text: str) -> None:
-    from common.report.words import caption
+    from common.formatting import caption
 
     said = caption(Reading(image_HW=IMAGE_HW, text=text, confidence=1, truth=text))
     said.encode()

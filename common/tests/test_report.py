@@ -15,8 +15,8 @@ from common.errors import UserError
 from common.report import figures, results
 from common.report.code import code_lines, fingerprint, lines_by_file
 from common.report.parity import matrix, verdict
-from common.report.words import duration, percent, significant, visible
-from common.training.recorder import Reading
+from common.formatting import duration, percent, significant, visible
+from common.reading.result import Reading
 
 IMAGE_HW = np.zeros((28, 28), np.uint8)
 AWKWARD = Charset(("$", "_", "\\", "^", "%", " ", "中", "🤣", "\n"))

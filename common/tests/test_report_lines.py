@@ -18,7 +18,7 @@ from common.charset import Charset
 from common.data import sources
 from common.data.lines import LineDataset, LineSplit
 from common.errors import UserError
-from common.line_evaluation import LineEvaluation, LineReading
+from common.evaluation.lines import LineEvaluation, LineReading
 from common.report import jobs, results
 from common.report.budgets import TIERS, data_of
 from common.report.charts import learning_charts

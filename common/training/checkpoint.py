@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from common.errors import UserError
-from common.files import write_atomically
+from common.atomic import write_atomically
 from common.training.run import Progress, State
 
 FORMAT = "fourhands-checkpoint-2"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.files import write_atomically
+from common.atomic import write_atomically
 from common.training.checkpoint import Checkpoint, load_checkpoint
 
 Config = dict[str, Any]

@@ -10,12 +10,12 @@ from common.charset import Charset
 from common.data.dataset import Split
 from common.data.lines import LineSplit
 from common.errors import UserError
-from common.evaluation import evenly
-from common.judging import Judgement, judge
+from common.evaluation.characters import evenly
+from common.evaluation.evaluation import Judgement, judge
 from common.recognizer import Recognizer
 from common.training.checkpoint import Best, Checkpoint, save_checkpoint
 from common.training.folder import RunFolder
-from common.training.recorder import Recorder
+from common.reading.result import Recorder
 from common.training.run import Progress, State
 from common.weights import WeightsFile, save_weights
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, unknown_name
-from common.files import write_atomically
-from common.report.words import caption
-from common.training.recorder import Reading, Recorder
+from common.atomic import write_atomically
+from common.formatting import caption
+from common.reading.result import Reading, Recorder
 
 METRICS = "metrics.jsonl"
 BINS = 64

@@ -14,7 +14,7 @@ from common.data.dataset import Batch, Batches
 from common.data.lines import LineBatch, LineBatches
 from common.errors import UserError
 from common.recognizer import Recognizer
-from common.training.config import TrainConfig, learning_rates
+from common.config import TrainConfig, learning_rates
 
 State = Mapping[str, np.ndarray]
 """Everything a loop needs to go on: weights, optimizer slots, counters, random state; names are the loop's own."""

@@ -9,7 +9,7 @@ import numpy as np
 from common.data import sources
 from common.data.dataset import Split, to_float
 from common.data.lines import LineBatches, LineDataset
-from common.line_evaluation import evaluate_lines
+from common.evaluation.lines import evaluate_lines
 from common.spec import reads_lines
 from conformance import golden
 from conformance.checks.subject import Subject, fit_golden, hold_exactly

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.data.lines import LineBatch
 from common.spec import LineSpec
-from common.training.config import TrainConfig
+from common.config import TrainConfig
 from common.weights import Golden, WeightsFile, initial_weights, load_weights, save_weights
 from conformance import golden
 from conformance.checks.lines import line_reading_does_not_depend_on_its_batch

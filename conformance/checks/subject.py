@@ -13,7 +13,7 @@ from common.data.dataset import Batch
 from common.data.lines import LineBatch
 from common.recognizer import Device, DType, Recognizer
 from common.spec import Spec
-from common.training.config import TrainConfig
+from common.config import TrainConfig
 from common.weights import Weights
 from conformance import golden, line_oracle, oracle
 from conformance.tolerances import Mismatch, hold, tolerance

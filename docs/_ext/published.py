@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.report.words import duration, percent, significant
+from common.formatting import duration, percent, significant
 from common.spec import reads_lines
 
 PASSED = "passed"

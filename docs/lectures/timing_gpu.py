@@ -21,7 +21,7 @@ from common.errors import UserError
 from common.machine import machine, versions
 from common.recognizer import Device, load_implementation
 from common.spec import CNNSpec
-from common.training.config import TrainConfig
+from common.config import TrainConfig
 from common.training.run import Run
 
 FRAMEWORKS = "numpy", "pytorch", "jax"

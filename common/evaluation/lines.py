@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from common.charset import Charset
 from common.data.dataset import to_float
 from common.data.lines import Image, LineBatch, LineSplit, bucket_widths, pad, pad_labels
-from common.decoding import (
+from common.reading.decoding import (
     Classes,
     Confidences,
     ctc_beam,
@@ -26,12 +26,12 @@ from common.decoding import (
     decoded_texts,
 )
 from common.errors import UserError
-from common.evaluation import evenly
+from common.evaluation.characters import evenly
 from common.metrics import Edits, bootstrap_interval, count_edits, edit_distances, error_rate, log_softmax
-from common.ngram import CharacterNgram
+from common.reading.ngram import CharacterNgram
 from common.recognizer import Decoder, Recognizer
 from common.spec import TransformerSpec
-from common.training.recorder import Reading
+from common.reading.result import Reading
 from common.weights import Golden
 
 # as in training by default, so that evaluation does not set a run's peak memory

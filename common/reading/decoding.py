@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from common.data.lines import pad_labels
-from common.ngram import CharacterNgram
+from common.reading.ngram import CharacterNgram
 
 Classes = list[Int[np.ndarray, "_"]]
 Confidences = list[Float[np.ndarray, "_"]]

@@ -10,7 +10,7 @@ import pytest
 from common.charset import Charset
 from common.errors import UserError
 from common.spec import CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
-from common.training.start import carry_over
+from common.training.warm_start import carry_over
 from common.weights import Golden, WeightsFile, initial_weights
 
 BEFORE, NOW = Charset(tuple("abc")), Charset(tuple("cdab"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from common.progress import counting_bar
+from common.terminal import counting_bar
 from common.training.run import Observer, Progress, State
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from common.training.recorder import Reading
+from common.reading.result import Reading
 
 
 def visible(text: str) -> str:

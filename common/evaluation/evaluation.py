@@ -10,10 +10,10 @@ import numpy as np
 from common.charset import Charset
 from common.data.dataset import Batch, Split
 from common.data.lines import LineBatch, LineSplit
-from common.evaluation import evaluate
-from common.line_evaluation import evaluate_lines
+from common.evaluation.characters import evaluate
+from common.evaluation.lines import evaluate_lines
 from common.recognizer import Recognizer
-from common.training.recorder import Reading
+from common.reading.result import Reading
 from common.weights import Golden
 
 

@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, log_softmax
 from common.recognizer import Recognizer
 from common.spec import LineSpec
-from common.training.recorder import Reading
+from common.reading.result import Reading
 from common.weights import Golden
 
 # as in training by default, so that evaluation does not set a run's peak memory

@@ -1,0 +1,1 @@
+"""The result of evaluating a recognizer on a split."""
