@@ -1,21 +1,19 @@
-"""The `fourhands` command: finds the subcommand, makes its flags, words its errors."""
+"""The `fourhands` command: finds the subcommand, parses its flags, words its errors."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import errno
 import importlib
-import io
 import os
-import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from common.errors import UserError, unknown_name
 
-# imported when they are called for, so that `fourhands --help` does not wait
+# imported on demand, so that `fourhands --help` is fast
 COMMANDS = {
     "data list": "common.commands.data:List",
     "data prepare": "common.commands.data:Prepare",
@@ -27,36 +25,51 @@ COMMANDS = {
     "compare": "common.commands.compare:Compare",
 }
 USER_ERROR, STOPPED = 2, 130
-# OpenBLAS reads it while NumPy is imported: its threads are to sleep soon when they wait. When they spin, as is their
-# default, in two processes of seven they shared a core for good, and a training step took 440 ms instead of 250
+# OpenBLAS reads it while NumPy is imported: waiting threads go to sleep soon. By default they spin. In two processes of
+# seven, two spinning threads then shared a core for good, and a training step took 440 ms instead of 250
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-# what the surroundings of a run can do to its files
-OUTSIDE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM)
+# errors of the file system that a user can correct, and how
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+ACCESS_ERRORS = (errno.EACCES, errno.EPERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code: 0, 1 where a check says no, 2 for an error the user can put right."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    """Run one command.
+
+    Returns:
+        The exit code: 0; 1 if a check failed; 2 for an error that the user can correct; 130 if it was interrupted.
+    """
+    if argv is None:
+        argv = sys.argv[1:]
+        if not sys.warnoptions:  # the warnings of libraries say nothing to a person; `python -W default` shows them
+            warnings.simplefilter("ignore")
+    argv = list(argv)
     try:
         code = _run(argv)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of a pipe has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
         return 0
     except UserError as error:
         sentence = " ".join(str(error).split())
     except OSError as error:
-        if error.errno not in OUTSIDE:
-            raise
-        what = error.filename or "a file"
-        sentence = f"cannot write {what}: {error.strerror}; free some space or choose another folder"
+        sentence = _file_system_error(error)
     except KeyboardInterrupt:
-        hint = "; go on with the same flags and --resume" if argv[0] == "train" else ""
+        hint = "; continue with the same flags and --resume" if argv[0] == "train" else ""
         print(f"fourhands: stopped{hint}", file=sys.stderr)
         return STOPPED
     print(f"fourhands: error: {sentence}", file=sys.stderr)
     return USER_ERROR
+
+
+def _file_system_error(error: OSError) -> str:
+    what = error.filename or "a file"
+    if error.errno in WRITE_ERRORS:
+        return f"cannot write {what}: {error.strerror}; free some space or choose another folder"
+    if error.errno in ACCESS_ERRORS:
+        return f"no access to {what}: {error.strerror}; change its permissions or choose another file or folder"
+    raise error
 
 
 def _run(argv: list[str]) -> int:
@@ -71,65 +84,81 @@ def _run(argv: list[str]) -> int:
             return 0
         raise unknown_name("command", " ".join(argv[: 2 if group else 1]), group or COMMANDS)
     arguments = argv[len(name.split()) :]
-    command = _parse(_command(name, arguments), name, arguments)
-    if command is None:
-        return 0
-    return command()
+    command = _parse(name, arguments)
+    return 0 if command is None else command()
 
 
-def _command(name: str, arguments: list[str]) -> Any:
-    """The dataclass of a command."""
+def _command(name: str) -> Any:
+    """The type of a command."""
     module_name, _, attribute = COMMANDS[name].partition(":")
-    module = importlib.import_module(module_name)
-    return module.with_spec(arguments) if name == "train" else getattr(module, attribute)
+    return getattr(importlib.import_module(module_name), attribute)
 
 
 def _help(names: Sequence[str] = tuple(COMMANDS)) -> str:
-    lines = [f"  {name:<13} {_command(name, []).__doc__.splitlines()[0]}" for name in names]
+    lines = [f"  {name:<13} {_command(name).__doc__.splitlines()[0]}" for name in names]
     return "\n".join(["usage: fourhands COMMAND ...", "", *lines, "", "`fourhands COMMAND --help` shows its flags."])
 
 
-def _parse(command: Any, name: str, arguments: list[str]) -> Callable[[], int] | None:
+def _parse(name: str, arguments: list[str]) -> Callable[[], int] | None:
     """The command with its flags, or None if they asked for help.
 
     Raises:
-        UserError: the flags are not right.
+        UserError: a flag or a value is wrong.
     """
     import tyro  # a tenth of a second
+    from tyro import _errors as tyro_errors  # the one place where tyro tells what is wrong; see pyproject.toml
 
-    prog, config = f"fourhands {name}", (tyro.conf.FlagCreatePairsOff,)
-    complaint = io.StringIO()
+    from common.commands.flags import REGISTRY, flag_names, refuse_moved
+    from common.commands.train import defaults_for
+
+    refuse_moved(arguments)
+    command, prog = _command(name), f"fourhands {name}"
+    defaults: Any = None
+    if name == "train":
+        defaults = defaults_for(arguments)
+        command = command[type(defaults.spec)]
+    known = flag_names(defaults if defaults is not None else command)
+
+    def refuse(event: tyro_errors.ParseErrorEvent) -> None:
+        raise UserError(_sentence(event, known, name))
+
+    given = {} if defaults is None else {"default": defaults}
     try:
-        with contextlib.redirect_stderr(complaint):
-            parsed: Callable[[], int] = tyro.cli(command, prog=prog, args=arguments, config=config)
-    except SystemExit as stop:
-        if not stop.code:
-            return None
-        shown = io.StringIO()
-        with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-            tyro.cli(command, prog=prog, args=["--help"], config=config)
-        _check_flags(arguments, re.findall(r"--[\w.-]+", shown.getvalue()), name)
-        raise UserError(f"{_sentence(complaint.getvalue())}; see `{prog} --help`") from None
+        with tyro_errors.on_parse_error(refuse):
+            parsed: Callable[[], int] = tyro.cli(
+                command, prog=prog, args=arguments, config=(tyro.conf.FlagCreatePairsOff,), registry=REGISTRY, **given
+            )
+    except SystemExit:  # --help; every error is raised by `refuse`
+        return None
     return parsed
 
 
-def _check_flags(arguments: list[str], known: list[str], name: str) -> None:
-    for argument in arguments:
-        flag = argument.partition("=")[0]
-        if re.match(r"--\w", flag) and flag.replace("_", "-") not in known:
-            nearest = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"`fourhands {name} --help` shows what there is"
-            raise UserError(f"fourhands {name} has no flag {flag}; {hint}")
+def _sentence(event: Any, known: Sequence[str], name: str) -> str:
+    """What is wrong with the flags, in one sentence."""
+    from tyro import _errors as tyro_errors
 
-
-def _sentence(box: str) -> str:
-    """What tyro draws as a box with a title and rules, as one line: the part above the first rule."""
-    rows = [row.strip("╭╮╰╯│─ ") for row in box.splitlines()]
-    title, body = rows[0], rows[1:]
-    body = body[: body.index("")] if "" in body else body
-    text = " ".join(body)
-    # "Error parsing train: train.epochs is 0": our own checks name their field already
-    return re.sub(r"^Error parsing \w+: ", "", text) if title == "Value error" else f"{title}: {text}"
+    see = f"see `fourhands {name} --help`"
+    for token in getattr(event, "tokens", None) or getattr(event, "unrecognized_tokens", ()):
+        flag = token.partition("=")[0]
+        if flag.startswith("--"):
+            nearest = difflib.get_close_matches(flag.replace("_", "-"), known, n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]}?" if nearest else see
+            return f"fourhands {name} has no flag {flag}; {hint}"
+    if isinstance(event, tyro_errors.UnrecognizedArgs):
+        return f"fourhands {name} does not take {' '.join(event.tokens)!r}; {see}"
+    if isinstance(event, tyro_errors.MissingArgs):
+        missing = ", ".join(each.arg.display_name() for each in event.missing_arguments)
+        return f"fourhands {name} needs {missing}; {see}"
+    if isinstance(event, tyro_errors.InvalidChoice):
+        choices = ", ".join(map(repr, event.choices))
+        return f"{event.argument.display_name()} is {event.value!r}; choose one of {choices}"
+    if isinstance(event, tyro_errors.BadValue):
+        value = f" instead of {event.offending_value!r}" if event.offending_value else ""
+        return f"{event.argument.display_name()} needs another value{value}; {see}"
+    if isinstance(event, tyro_errors.InstantiationFailure):
+        flag = event.argument.display_name() if event.argument else ""
+        return event.message if not flag or flag in event.message else f"{flag}: {event.message}"
+    return f"the flags of fourhands {name} cannot be used ({type(event).__name__}); {see}"
 
 
 if __name__ == "__main__":

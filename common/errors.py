@@ -1,4 +1,4 @@
-"""Errors that the user can cause and put right."""
+"""Errors that the user can cause and correct."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """One sentence: what happened, what was expected, how to put it right. The command line prints it and exits 2."""
+    """One sentence: what happened, what was expected, how to correct it. The command line prints it and exits with 2."""
+
+
+class NotInstalled(UserError):
+    """A framework that is registered but not installed."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not among the known ones, with the nearest right one."""
+    """The error for an unknown name, with the most similar known one."""
     names = sorted(known)
     nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""

@@ -1,32 +1,70 @@
-"""The border: what each implementation answers, NumPy on both sides.
+"""The border: what each implementation provides, with NumPy arrays on both sides.
 
-An implementation is a package with an entry point in the group `fourhands.implementations`, whose value is a
-function `build(spec, *, seed, device, dtype) -> Recognizer`. The command line, the suite and the report know no more.
+An implementation is a package with an entry point in the group `fourhands.implementations`. The entry point's value is
+a function `build(spec, *, seed, device, dtype) -> Recognizer`. The command line, the suite and the report use nothing
+else of an implementation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, SupportsFloat, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from common.data.dataset import Batch
-from common.data.lines import LineBatch
-from common.errors import UserError, unknown_name
+from common.batch import Batch, LineBatch
+from common.config import TrainConfig
+from common.errors import NotInstalled, unknown_name
 from common.spec import Spec
 
-if TYPE_CHECKING:
-    from common.training.run import Run
-
-# B batch, H height, W width, K classes, L label length, T frames, S scores per image
+# B batch, H height, W width, K classes, L label length, T frames, S scores per image or training steps
 
 GROUP = "fourhands.implementations"
 
 Device = Literal["cpu", "gpu"]
 DType = Literal["float32", "float64"]
+AnyBatch = Batch | LineBatch
+State = Mapping[str, np.ndarray]
+"""All that a training loop needs to continue: weights, optimizer slots, counters, random state. The loop names them."""
+
+
+class TrainingRun(Protocol):
+    """One training run, as an implementation's loop sees it; see `common.training.run.Run`.
+
+    A loop takes up `checkpoint` if there is one, iterates over `epochs()` and `batches(epoch)`, and calls
+    `step_done(loss)` after every update and `epoch_done(recognizer, state)` after every epoch.
+    """
+
+    config: TrainConfig
+    checkpoint: State | None
+    """The state that the same implementation gave to `epoch_done`; None if the run starts from the beginning."""
+    learning_rates_S: Float[np.ndarray, "S"]
+    """Learning rate of each step."""
+    steps_per_epoch: int
+    step: int
+    """Steps finished."""
+
+    def epochs(self) -> range:
+        """The epochs that remain, from 0."""
+
+    def batches(self, epoch: int) -> Iterator[AnyBatch]:
+        """The batches of an epoch, in order."""
+
+    def step_done(self, loss: SupportsFloat) -> None:
+        """Report an update.
+
+        Args:
+            loss: as `Recognizer.loss_and_gradients` defines it. The framework's own scalar will do: the run fetches it
+                a few steps later, so that the loop need not wait for the device.
+
+        Raises:
+            UserError: the loss of this step, or of one a few steps earlier, is not finite.
+        """
+
+    def epoch_done(self, recognizer: Recognizer, state: State) -> None:
+        """Report a finished epoch, with all that is needed to continue from here."""
 
 
 @runtime_checkable
@@ -38,10 +76,10 @@ class Recognizer(Protocol):
     spec: Spec
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Take canonical weights (see `common.weights`), already held against the spec."""
+        """Load canonical weights (see `common.weights`); they have been checked against the spec."""
 
     def export_weights(self) -> dict[str, np.ndarray]:
-        """Canonical weights, running statistics among them; C-contiguous copies in the model's dtype."""
+        """Canonical weights and running statistics, as C-contiguous copies in the model's dtype."""
 
     def logits(
         self,
@@ -49,32 +87,32 @@ class Recognizer(Protocol):
         widths_B: Int[np.ndarray, "B"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
     ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
-        """Unnormalised scores per class, dropout off, batch norm by its running statistics. Any B from 1.
+        """Unnormalised scores per class. Dropout is off; batch norm uses its running statistics. B is at least 1.
 
-        `mlp`, `cnn` take images and give (B, K). `lstm_ctc` takes lines with their widths (see `LineBatch`) and gives
-        (B, T, K), a row per frame. `transformer` takes their labels too and gives (B, L + 1, K): row i scores what
-        follows the first i characters, class 0 the end of the text. Rows past a line's own frames, or past the end of
-        its text, are zero. A line gives the same logits alone and in any batch, whatever it is padded to.
+        `mlp` and `cnn` take images and return (B, K). `lstm_ctc` also takes the lines' widths (see `LineBatch`) and
+        returns (B, T, K), a row per frame. `transformer` also takes labels and returns (B, L + 1, K): row i scores the
+        character after the first i, where class 0 is the end of the text. Rows past a line's own frames, or past the
+        end of its text, are zero. A line has the same logits alone and in any batch, whatever its padding.
         """
 
-    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
+    def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
         """The loss of a training step with dropout off, and its gradient per trained canonical parameter.
 
         Characters: mean softmax cross-entropy, nats. `lstm_ctc`: Σ -log p(label | frames) ÷ Σ characters.
-        `transformer`: Σ cross-entropy of the characters and of the end ÷ how many these are. Batch norm is by the
-        batch's own statistics, over the columns that are the lines' own; the running ones stay as they are.
+        `transformer`: Σ cross-entropy ÷ number of targets, which are the characters and the end of each text. Batch
+        norm uses the statistics of the batch, over the lines' own columns; the running statistics do not change.
         """
 
-    def fit(self, run: Run) -> None:
-        """Train from the present weights, or from `run.checkpoint` if there is one, as `run.config` says."""
+    def fit(self, run: TrainingRun) -> None:
+        """Train as `run.config` says, from the present weights, or from `run.checkpoint` if there is one."""
 
     def placement(self) -> dict[str, Device]:
-        """Where each parameter (by canonical name) and the output ("logits") really lie, read off the arrays."""
+        """The device of each parameter (by canonical name) and of the output ("logits"), read from the arrays."""
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """What a `transformer` answers besides."""
+    """What a `transformer` provides in addition."""
 
     def decode(
         self,
@@ -83,17 +121,17 @@ class Decoder(Protocol):
         *,
         cached: bool = True,
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
-        """The most probable class at each position, given those before it, up to the end of the text.
+        """Greedy decoding: the most probable class at each position given the previous ones, to the end of the text.
 
         Args:
             images_BHW1: lines, as for `logits`.
-            widths_B: their own columns.
-            cached: keep each layer's keys and values; without, decode the whole text anew for every character, which
-                is here to be compared with.
+            widths_B: int32, each line's own columns.
+            cached: keep the keys and values of each layer. Without the cache, every character decodes the whole text
+                again; the suite compares the two.
 
         Returns:
             Classes, int32, and the log-probability of each. A text ends with its first class 0, whose log-probability
-            counts, or with as many characters as the line has frames of its own; after its end, both are 0.
+            counts, or when it has as many characters as the line has frames. After its end, both are 0.
         """
 
 
@@ -105,12 +143,12 @@ class Build(Protocol):
         """A model that starts from `common.weights.initial_weights(spec, seed)`.
 
         Raises:
-            UserError: the device is not there.
+            UserError: this machine does not have the device.
         """
 
 
 def implementations() -> dict[str, EntryPoint]:
-    """Name to entry point of every implementation that is registered, whether or not its framework is installed."""
+    """Name to entry point of every registered implementation, whether or not its framework is installed."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
@@ -118,7 +156,8 @@ def load_implementation(name: str) -> Build:
     """The `build` function of the implementation called `name`.
 
     Raises:
-        UserError: unknown name, or its framework is not installed.
+        UserError: an unknown name.
+        NotInstalled: its framework is not installed.
     """
     known = implementations()
     if name not in known:
@@ -128,7 +167,7 @@ def load_implementation(name: str) -> Build:
     except ModuleNotFoundError as error:
         distribution = known[name].dist
         package = distribution.name if distribution else "fourhands"
-        raise UserError(
+        raise NotInstalled(
             f"framework {name!r} is not installed ({error.name} is missing); "
             f'install it with: pip install "{package}[{name}]"'
         ) from None

@@ -1,7 +1,7 @@
-"""What each rung is: one frozen dataclass per rung, and the table of its parameters.
+"""The spec of each rung: one frozen dataclass per rung, and the table of its parameters.
 
-Everything a framework would otherwise choose by default is chosen here: shapes, initialisation,
-padding, dropout, norms, and the order in which an image is flattened (row, column, channel).
+A spec chooses everything that a framework would otherwise choose by default: shapes, initialisation, padding, dropout,
+norms, and the order in which an image is flattened (row, column, channel).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Initializer = Literal["he_normal", "glorot_uniform", "orthogonal", "embedding", 
 NORM_EPSILON = 1e-5
 """Added to the variance, in batch norm and in layer norm."""
 BATCH_NORM_MOMENTUM = 0.1
-"""Share of the batch's statistics in the running ones; the variance is the biased one in both."""
+"""Weight of the batch's statistics in the running statistics. Both use the biased variance."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Parameter:
     shape: tuple[int, ...]
     initializer: Initializer
     trained: bool = True
-    """False for running statistics, which a training step moves without a gradient."""
+    """False for running statistics, which a training step updates without a gradient."""
 
 
 def _dense(name: str, dims: list[int]) -> dict[str, Parameter]:
@@ -52,10 +52,34 @@ def _dense(name: str, dims: list[int]) -> dict[str, Parameter]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPSpec:
-    """Multilayer perceptron: flatten, then dense → ReLU → dropout per hidden layer, then dense to K logits."""
+class Block:
+    """A block of the stem: convolution without bias → batch norm → ReLU → zero past the line's own width.
 
-    rung: ClassVar[str] = "mlp"
+    The kernel has 3 columns; the image is padded with one column of zeros on either side.
+    """
+
+    rows: int
+    """Height of the kernel."""
+    padding: int
+    """Rows of zeros above and below the image."""
+    stride: int
+    """Stride in both directions."""
+    fan_in: int
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharacterSpec(ABC):
+    """The common part of the rungs that read one character. Class k is character k of the charset."""
+
+    rung: ClassVar[str]
+    task: ClassVar[str] = "characters"
+    """Name of the task, see `common.tasks`."""
+    decided_by_data: ClassVar[tuple[str, ...]] = ("num_classes", "height", "width")
+    """Fields that the data decides and no flag sets."""
+    extra_classes: ClassVar[int] = 0
+    """Classes that are no character; they come first."""
+    stem: ClassVar[tuple[Block, ...]] = ()
 
     num_classes: int
     """Classes K; the data's charset decides."""
@@ -63,23 +87,37 @@ class MLPSpec:
     """Image height, pixels."""
     width: int = 28
     """Image width, pixels."""
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "num_classes", "height", "width")
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Parameter]:
+        """Canonical name to shape and initializer, in the order of the layers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPSpec(CharacterSpec):
+    """Multilayer perceptron: flatten, then dense → ReLU → dropout per hidden layer, then dense to K logits."""
+
+    rung: ClassVar[str] = "mlp"
+
     hidden_dims: tuple[int, ...] = (1024, 128)
     """Width of each hidden layer."""
     dropout: float = 0.5
     """Share of hidden units dropped in training, after each hidden layer."""
 
     def __post_init__(self) -> None:
-        _check_positive(self, "num_classes", "height", "width")
+        super().__post_init__()
         _check_all_positive(self, "hidden_dims")
         _check_share(self, "dropout")
 
     def parameters(self) -> dict[str, Parameter]:
-        """Canonical name to shape and initializer, in the order of the layers."""
         return _dense("dense", [self.height * self.width, *self.hidden_dims, self.num_classes])
 
 
 @dataclass(frozen=True, kw_only=True)
-class CNNSpec:
+class CNNSpec(CharacterSpec):
     """Convolutional network: convolutions 3×3 (padding 1) with ReLU, max-pool 2×2, dropout, dense → ReLU, dense.
 
     The pooled image is flattened in the order row, column, channel. An odd last row or column is not pooled.
@@ -87,21 +125,16 @@ class CNNSpec:
 
     rung: ClassVar[str] = "cnn"
 
-    num_classes: int
-    """Classes K; the data's charset decides."""
-    height: int = 28
-    """Image height, pixels."""
-    width: int = 28
-    """Image width, pixels."""
     channels: tuple[int, ...] = (64, 64)
-    """Channels of each 3×3 convolution."""
+    """Output channels of each 3×3 convolution."""
     hidden_dim: int = 128
     """Width of the hidden dense layer."""
     dropout: float = 0.25
     """Share of pooled activations dropped in training."""
 
     def __post_init__(self) -> None:
-        _check_positive(self, "num_classes", "hidden_dim")
+        super().__post_init__()
+        _check_positive(self, "hidden_dim")
         _check_all_positive(self, "channels")
         _check_share(self, "dropout")
         if self.height < 2 or self.width < 2:
@@ -109,11 +142,10 @@ class CNNSpec:
 
     @property
     def flat_dim(self) -> int:
-        """Numbers in one pooled image."""
+        """Activations of one pooled image."""
         return (self.height // 2) * (self.width // 2) * self.channels[-1]
 
     def parameters(self) -> dict[str, Parameter]:
-        """Canonical name to shape and initializer, in the order of the layers."""
         table: dict[str, Parameter] = {}
         for i, (fan_in, fan_out) in enumerate(pairwise((1, *self.channels))):
             table[f"conv.{i}.kernel"] = Parameter((3, 3, fan_in, fan_out), "he_normal")
@@ -122,39 +154,32 @@ class CNNSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
-    """A block of the stem: convolution without bias → batch norm → ReLU → zero past the line's own width.
-
-    The kernel has 3 columns, with one column of zeros on either side of the image.
-    """
-
-    rows: int
-    """Height of the kernel."""
-    padding: int
-    """Rows of zeros above and below the image."""
-    stride: int
-    """In both directions."""
-    fan_in: int
-    channels: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class LineSpec(ABC):
-    """What the rungs that read lines share: the stem, which turns an image into frames.
+    """The common part of the rungs that read lines: the stem, which turns an image into frames.
 
-    Class 0 is no character: blank for CTC, start and end of text for a decoder. Character c of the charset is c + 1.
+    Class 0 is no character: it is the blank of CTC, and the start and end of text of a decoder. Character k of the
+    charset is class k + 1.
     """
 
     rung: ClassVar[str]
+    task: ClassVar[str] = "lines"
+    """Name of the task, see `common.tasks`."""
+    decided_by_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    """Fields that the data decides and no flag sets."""
+    extra_classes: ClassVar[int] = 1
+    """Classes that are no character; they come first."""
+    decodes: ClassVar[bool] = False
+    """Whether the model decodes its text itself (`common.recognizer.Decoder`) and predicts the text's end."""
 
     num_classes: int
     """Classes K: the characters of the data, and class 0."""
     height: int = 28
     """Height that lines are scaled to, pixels."""
     stem_channels: tuple[int, ...] = (32, 32, 64, 64)
-    """Channels of each 3×3 convolution; one more, as tall as what they leave of the height, makes the frames."""
+    """Output channels of each 3×3 convolution. A last convolution, as high as the remaining rows, turns the columns
+    into frames."""
     stem_strides: tuple[int, ...] = (2, 1, 2, 1)
-    """Stride of each of them, in both directions."""
+    """Stride of each 3×3 convolution, in both directions."""
 
     def __post_init__(self) -> None:
         _check_positive(self, "num_classes", "height")
@@ -169,11 +194,11 @@ class LineSpec(ABC):
     @property
     @abstractmethod
     def frame_width(self) -> int:
-        """Numbers in a frame: channels of the stem's last block."""
+        """Size of a frame: output channels of the stem's last block."""
 
     @property
     def stem(self) -> tuple[Block, ...]:
-        """The blocks, from the image on."""
+        """The blocks, from the image to the frames."""
         blocks, fan_in, height = [], 1, self.height
         for channels, stride in zip(self.stem_channels, self.stem_strides, strict=True):
             blocks.append(Block(rows=3, padding=1, stride=stride, fan_in=fan_in, channels=channels))
@@ -182,7 +207,7 @@ class LineSpec(ABC):
         return (*blocks, last)
 
     def frames(self, width: Widths) -> Widths:
-        """Frames that the stem makes of so many columns of pixels: an int, or an array of them."""
+        """Frames of an image with `width` columns of pixels; an int, or an array of widths."""
         for stride in self.stem_strides:
             width = -(-width // stride)
         return width
@@ -211,13 +236,13 @@ class LSTMCTCSpec(LineSpec):
     rung: ClassVar[str] = "lstm_ctc"
 
     frame_dim: int = 128
-    """Numbers in a frame."""
+    """Size of a frame: output channels of the stem."""
     hidden_dim: int = 128
     """Units of an LSTM layer, per direction."""
     num_layers: int = 1
-    """Bidirectional LSTM layers."""
+    """Number of bidirectional LSTM layers."""
     dropout: float = 0.1
-    """Share of an LSTM layer's outputs dropped in training."""
+    """Share of each LSTM layer's outputs dropped in training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -245,23 +270,24 @@ class LSTMCTCSpec(LineSpec):
 class TransformerSpec(LineSpec):
     """Stem → frames + positions → decoder → dense to K logits per character, class 0 for the end of the text.
 
-    A decoder layer is pre-norm (Xiong et al. 2020): x + dropout(f(norm(x))) with f causal self-attention, attention to
-    the frames, and dense → ReLU → dense in turn; a last norm follows. What goes in is √D · embedding + position, with
-    dropout; the first character is predicted from class 0. Source: Vaswani et al. 2017.
+    A decoder layer is pre-norm (Xiong et al. 2020): x + dropout(f(norm(x))), where f is causal self-attention, then
+    cross-attention to the frames, then dense → ReLU → dense. A last norm follows the layers. The decoder's input is
+    dropout(√D · embedding + position). Class 0 is the input at the first position. Source: Vaswani et al. 2017.
     """
 
     rung: ClassVar[str] = "transformer"
+    decodes: ClassVar[bool] = True
 
     model_dim: int = 128
-    """Width D of the frames and of the decoder; even."""
+    """Width D of the frames and of the decoder; an even number."""
     num_layers: int = 2
-    """Decoder layers."""
+    """Number of decoder layers."""
     num_heads: int = 4
-    """Attention heads; they share the width evenly."""
+    """Attention heads; each has model_dim ÷ num_heads of the width."""
     feed_forward_dim: int = 512
-    """Hidden width of the dense layers."""
+    """Hidden width of the decoder's dense layers."""
     dropout: float = 0.1
-    """Share dropped in training, of the embeddings and of what each sublayer adds."""
+    """Share dropped in training: of the embeddings and of each sublayer's output."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -285,7 +311,7 @@ class TransformerSpec(LineSpec):
                 table |= _norm(f"decoder.{i}.{attention}_norm", width)
                 for part in ("query", "key", "value", "output"):
                     table[f"decoder.{i}.{attention}.{part}.kernel"] = Parameter((width, width), "glorot_uniform")
-                    if part != "key":  # softmax is blind to a key's bias: its gradient is zero but for rounding
+                    if part != "key":  # softmax ignores a key's bias, which shifts all scores alike
                         table[f"decoder.{i}.{attention}.{part}.bias"] = Parameter((width,), "zeros")
             table |= _norm(f"decoder.{i}.feed_forward_norm", width)
             table |= _dense(f"decoder.{i}.feed_forward", [width, self.feed_forward_dim, width])
@@ -293,10 +319,10 @@ class TransformerSpec(LineSpec):
 
 
 def positions(length: int, width: int) -> Float[np.ndarray, "L D"]:
-    """Sinusoidal positions from 0 on, float64: column 2j is sin(position / 10000^(2j/D)), column 2j + 1 its cosine.
+    """Sinusoidal positions from 0, float64: column 2j is sin(position / 10000^(2j/D)), column 2j + 1 the cosine.
 
-    In one place, because the frameworks' float32 sines of large angles differ by more than the gates allow.
-    Source: Vaswani et al. 2017, section 3.5.
+    They are computed here once, because the frameworks' float32 sines of large angles differ by more than the gates
+    allow. Source: Vaswani et al. 2017, section 3.5.
     """
     angles = np.arange(length)[:, None] / 10_000 ** (np.arange(0, width, 2) / width)
     return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(length, width)
@@ -306,18 +332,12 @@ def _norm(name: str, width: int) -> dict[str, Parameter]:
     return {f"{name}.scale": Parameter((width,), "ones"), f"{name}.bias": Parameter((width,), "zeros")}
 
 
-CharacterSpec = MLPSpec | CNNSpec
 Spec = MLPSpec | CNNSpec | LSTMCTCSpec | TransformerSpec
 RUNGS: dict[str, type[Spec]] = {spec.rung: spec for spec in (MLPSpec, CNNSpec, LSTMCTCSpec, TransformerSpec)}
 
 
-def reads_lines(rung: str) -> bool:
-    """Whether a rung reads lines; the others read one character."""
-    return issubclass(RUNGS[rung], LineSpec)
-
-
 def parameter_count(spec: Spec) -> int:
-    """Trained numbers in the whole model."""
+    """Number of trained parameters of the model."""
     total = 0
     for parameter in spec.parameters().values():
         size = int(parameter.trained)
@@ -328,16 +348,18 @@ def parameter_count(spec: Spec) -> int:
 
 
 def spec_to_dict(spec: Spec) -> dict[str, Any]:
-    """JSON-ready; `spec_from_dict` reads it back."""
+    """The spec for JSON; `spec_from_dict` reads it back."""
     return {"rung": spec.rung} | asdict(spec)
 
 
-def spec_from_dict(fields: dict[str, Any]) -> Spec:
+def spec_from_dict(fields: Any) -> Spec:
     """The spec that `spec_to_dict` wrote.
 
     Raises:
-        UserError: an unknown rung, an unknown or a missing field.
+        UserError: not an object, an unknown rung, an unknown or a missing field.
     """
+    if not isinstance(fields, dict):
+        raise UserError(f"a spec must be an object with a rung and its fields, not {fields!r}")
     fields = dict(fields)
     rung = fields.pop("rung", None)
     if rung not in RUNGS:

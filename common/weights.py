@@ -1,8 +1,8 @@
 """The one weights file that every implementation reads and writes.
 
-safetensors, float32. Each parameter stands under its canonical name in its canonical layout (see `common.spec`).
-Metadata: format, spec, charset, preprocessing, provenance. Two more tensors make the file prove itself: the golden
-example, a few small images with the logits that the trained model gave for them.
+The format is safetensors, float32. Each parameter has its canonical name and layout (see `common.spec`). The metadata
+are format, spec, charset, preprocessing and provenance. The golden example lets the file prove itself: a few small
+images with the logits that the trained model computed for them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from common.atomic import write_atomically
 from common.charset import Charset
 from common.errors import UserError
-from common.atomic import write_atomically
-from common.spec import Parameter, Spec, reads_lines, spec_from_dict, spec_to_dict
+from common.spec import Parameter, Spec, spec_from_dict, spec_to_dict
 
-# G golden images, H height, W width, K classes, N label length, S scores per image (see Golden)
+# G golden images, H height, W width, K classes, L label length, S scores per image (see Golden)
 
 FORMAT = "fourhands-weights-1"
 PREPROCESSING = "uint8 image, ink 255 on paper 0, divided by 255"
@@ -33,31 +33,31 @@ Weights = dict[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """Images with the logits that the model gave for them when the file was written."""
+    """Images with the logits that the model computed for them when the file was written."""
 
     images_GHW: UInt8[np.ndarray, "G H W"]
     logits: Float[np.ndarray, "G K"] | Float[np.ndarray, "G S K"]
-    """As `Recognizer.logits` gives them."""
+    """As `Recognizer.logits` returns them."""
     widths_G: Int[np.ndarray, "G"] | None = None
-    """Of lines: the columns that are each line's own."""
-    labels_GN: Int[np.ndarray, "G N"] | None = None
-    """Of lines: the classes of the text, 0 past its end."""
+    """Lines only: each line's own columns."""
+    labels_GL: Int[np.ndarray, "G L"] | None = None
+    """Lines only: classes of the text, 0 past its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """What a weights file holds."""
+    """The content of a weights file."""
 
     spec: Spec
     charset: Charset
     weights: Weights
     golden: Golden
     provenance: dict[str, Any] = field(default_factory=dict)
-    """Where the weights come from: framework, data, seed, versions."""
+    """Origin of the weights: framework, data, seed, versions."""
 
 
 def initial_weights(spec: Spec, seed: int) -> Weights:
-    """The weights every implementation starts from, float32, drawn from the seed and each parameter's name.
+    """The initial weights of every implementation, float32, drawn from the seed and each parameter's name.
 
     Sources: He et al. 2015 (normal, variance 2 / fan_in); Glorot & Bengio 2010 (uniform, variance 2 over the sum of
     fan_in and fan_out); Saxe et al. 2014 (orthogonal rows); an embedding is normal with variance 1 / D.
@@ -83,12 +83,12 @@ def _draw(name: str, parameter: Parameter, seed: int) -> np.ndarray:
 
 
 def check_weights(weights: Mapping[str, np.ndarray], spec: Spec, origin: str) -> None:
-    """Hold names, shapes and values against the spec's table.
+    """Check names, shapes and values against the spec's table.
 
     Args:
         weights: canonical name to array.
         spec: the model they are for.
-        origin: what to call the weights in an error.
+        origin: name of the weights in an error message.
 
     Raises:
         UserError: a missing or extra name, a wrong shape, a value that is not finite.
@@ -115,7 +115,7 @@ def check_weights(weights: Mapping[str, np.ndarray], spec: Spec, origin: str) ->
 
 
 def save_weights(path: Path, content: WeightsFile) -> None:
-    """Write the file atomically: it is there whole or not at all.
+    """Write the file atomically.
 
     Raises:
         UserError: the folder is not writable, or the disk is full.
@@ -125,9 +125,9 @@ def save_weights(path: Path, content: WeightsFile) -> None:
     golden = content.golden
     tensors["golden.images"] = np.ascontiguousarray(golden.images_GHW)
     tensors["golden.logits"] = np.ascontiguousarray(golden.logits, np.float32)
-    if golden.widths_G is not None and golden.labels_GN is not None:
+    if golden.widths_G is not None and golden.labels_GL is not None:
         tensors["golden.widths"] = np.ascontiguousarray(golden.widths_G, np.int32)
-        tensors["golden.labels"] = np.ascontiguousarray(golden.labels_GN, np.int32)
+        tensors["golden.labels"] = np.ascontiguousarray(golden.labels_GL, np.int32)
     metadata = {
         "format": FORMAT,
         "spec": json.dumps(spec_to_dict(content.spec)),
@@ -139,7 +139,7 @@ def save_weights(path: Path, content: WeightsFile) -> None:
 
 
 def load_weights(path: Path) -> WeightsFile:
-    """Read a weights file and hold it against its own spec.
+    """Read a weights file and check it against its own spec.
 
     Raises:
         UserError: no such file, no safetensors, another format, or weights that do not fit the spec.
@@ -163,15 +163,17 @@ def load_weights(path: Path) -> WeightsFile:
         spec = spec_from_dict(json.loads(metadata["spec"]))
         charset = Charset(tuple(json.loads(metadata["charset"])))
         provenance = json.loads(metadata["provenance"])
-        of_lines = (("widths_G", "golden.widths"), ("labels_GN", "golden.labels")) if reads_lines(spec.rung) else ()
         golden = Golden(
             images_GHW=tensors.pop("golden.images"),
             logits=tensors.pop("golden.logits"),
-            **{name: tensors.pop(tensor) for name, tensor in of_lines},
+            widths_G=tensors.pop("golden.widths", None),
+            labels_GL=tensors.pop("golden.labels", None),
         )
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} lacks readable metadata ({error}); train again or restore the file") from None
-    if len(charset) + reads_lines(spec.rung) != spec.num_classes:
+    if not isinstance(provenance, dict) or bool(spec.stem) != (golden.widths_G is not None):
+        raise UserError(f"{path} lacks readable metadata or its golden example; train again or restore the file")
+    if len(charset) + spec.extra_classes != spec.num_classes:
         raise UserError(
             f"{path}: the charset has {len(charset)} characters, which does not fit the {spec.num_classes} classes of "
             "the spec; the file was put together from two models"
@@ -181,7 +183,7 @@ def load_weights(path: Path) -> WeightsFile:
 
 
 def _in_order(file: bytes) -> bytes:
-    """The file with its metadata sorted: safetensors writes them in random order, and one run is to give one file."""
+    """The file with its metadata sorted: safetensors writes them in random order, but one run must give one file."""
     length = int.from_bytes(file[:8], "little")
     header = json.loads(file[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from common.batch import Batch, LineBatch, to_float
 from common.charset import Charset
-from common.data.dataset import Batch, Batches, Split, to_float
-from common.data.lines import LineBatch, LineBatches, LineSplit, pad, pad_labels
-from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
 from common.config import LINES, TrainConfig
+from common.data.characters import CharacterBatches, CharacterSplit
+from common.data.line_batches import LineBatches
+from common.data.lines import LineSplit, pad, pad_labels
+from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
 from common.weights import Weights, initial_weights
 
 # Small enough for finite differences. Height and width differ and are odd; square kernels (12×12, 36×36, 3 channels
@@ -89,18 +91,18 @@ def golden_weights(spec: Spec) -> Weights:
 _RANDOM = {"bias": (0.05, 0.3), "scale": (0.5, 1.5), "mean": (-0.3, 0.3), "variance": (0.5, 1.5)}
 
 
-def golden_split(spec: Spec, examples: int) -> Split | LineSplit:
+def golden_split(spec: Spec, examples: int) -> CharacterSplit | LineSplit:
     """Random images, one in three pixels paper, with labels that include the first and the last class."""
     return golden_lines(spec, examples) if isinstance(spec, LineSpec) else golden_characters(spec, examples)
 
 
-def golden_characters(spec: Spec, examples: int) -> Split:
+def golden_characters(spec: Spec, examples: int) -> CharacterSplit:
     """Images of one size."""
     rng = np.random.default_rng(11)
     images = rng.integers(0, 256, (examples, spec.height, spec.width)) * (rng.random((spec.height, spec.width)) > 1 / 3)
     labels = rng.permutation(np.arange(examples) % spec.num_classes)
     labels[:2] = 0, spec.num_classes - 1
-    return Split(images_NHW=images.astype(np.uint8), labels_N=labels.astype(np.int32))
+    return CharacterSplit(images_NHW=images.astype(np.uint8), labels_N=labels.astype(np.int32))
 
 
 def golden_lines(spec: LineSpec, examples: int) -> LineSplit:
@@ -123,11 +125,11 @@ def golden_lines(spec: LineSpec, examples: int) -> LineSplit:
     )
 
 
-def dropout_split(spec: Spec, examples: int) -> Split | LineSplit:
+def dropout_split(spec: Spec, examples: int) -> CharacterSplit | LineSplit:
     """One image of `DROPOUT`, or one line of two frames, so many times."""
     if not isinstance(spec, LineSpec):
         image = golden_characters(spec, 2).images_NHW[:1]
-        return Split(images_NHW=image.repeat(examples, axis=0), labels_N=np.full(examples, 1, np.int32))
+        return CharacterSplit(images_NHW=image.repeat(examples, axis=0), labels_N=np.full(examples, 1, np.int32))
     image = np.random.default_rng(11).integers(0, 256, (spec.height, 4)).astype(np.uint8)
     return LineSplit(
         images=[image] * examples,
@@ -161,12 +163,12 @@ def line_batch(spec: LineSpec, lines: LineSplit, *, columns: int = 0, places: in
     )
 
 
-def batches_of(spec: Spec, config: TrainConfig, split: Split | LineSplit) -> Batches | LineBatches:
+def batches_of(spec: Spec, config: TrainConfig, split: CharacterSplit | LineSplit) -> CharacterBatches | LineBatches:
     """The split's batches, as a run of this configuration draws them."""
     options = {"batch_size": config.batch_size, "seed": config.seed, "workers": config.workers}
     if isinstance(split, LineSplit):
         return LineBatches(split, charset_of(spec), **options)
-    return Batches(split, **options)
+    return CharacterBatches(split, **options)
 
 
 @dataclass(frozen=True, kw_only=True)

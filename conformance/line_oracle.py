@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from common.data.lines import LineBatch
+from common.batch import LineBatch
 from common.spec import BATCH_NORM_MOMENTUM, NORM_EPSILON, LineSpec, LSTMCTCSpec, Spec, TransformerSpec
 
 Weights = Mapping[str, np.ndarray]

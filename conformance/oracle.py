@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from common.data.dataset import Batch
-from common.spec import CNNSpec, MLPSpec, Spec
+from common.batch import Batch
 from common.config import TrainConfig
+from common.spec import CNNSpec, MLPSpec, Spec
 
 Image = list[list[list[float]]]  # row, column, channel
 

@@ -17,10 +17,10 @@ import pytest
 
 from common.data.idx import write_idx
 from common.recognizer import implementations
-from common.spec import RUNGS, reads_lines
+from common.spec import RUNGS
 
 STEPS_PER_EPOCH = 10
-STEM = ["--spec.stem-channels", "4", "4", "--spec.stem-strides", "2", "2", "--train.max-characters", "3"]
+STEM = ["--spec.stem-channels", "4", "4", "--spec.stem-strides", "2", "2", "--data.max-characters", "3"]
 SMALL = {
     "mlp": ["--spec.hidden-dims", "24", "16"],
     "cnn": ["--spec.channels", "4", "4", "--spec.hidden-dim", "16"],
@@ -28,7 +28,7 @@ SMALL = {
     "transformer": [*STEM, "--spec.model-dim", "8", "--spec.num-layers", "1", "--spec.feed-forward-dim", "8"],
 }
 # 600 examples in batches of 64: one batch is smaller
-TRAIN = ["--train.examples", "600", "--train.batch-size", "64", "--train.epochs", "3"]
+TRAIN = ["--data.examples", "600", "--train.batch-size", "64", "--train.epochs", "3"]
 
 # a process that kills itself, with the signal that cannot be caught, after a step of the second epoch
 KILLED = f"""
@@ -99,7 +99,7 @@ def test_killed_run_resumes_exactly(
     installed(implementation)
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     flags = ["--rung", rung, "--framework", implementation, "--device", device]
-    flags += ["--data", "ink_lines" if reads_lines(rung) else noise]
+    flags += ["--data", "ink_lines" if RUNGS[rung].task == "lines" else noise]
     flags += [*SMALL[rung], *TRAIN]
 
     killed = start(KILLED, "train", *flags, "--out", str(cut))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.data.dataset import Batch
+from common.batch import Batch
 from common.recognizer import implementations
 from common.spec import RUNGS, parameter_count
 from conformance import golden, line_oracle, oracle

@@ -20,13 +20,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from common.data.dataset import Batch, Batches
-from common.data.lines import LineBatch, LineBatches
-from common.errors import UserError
-from common.recognizer import Device, DType, Recognizer, load_implementation
-from common.spec import Spec
+from common.batch import Batch, LineBatch
 from common.config import TrainConfig
-from common.training.run import Progress, Run, State
+from common.data.characters import CharacterBatches
+from common.data.line_batches import LineBatches
+from common.errors import UserError
+from common.recognizer import Device, DType, Recognizer, State, load_implementation
+from common.spec import Spec
+from common.training.run import Progress, Run
 
 PATIENCE_SECONDS = 3 * 3600
 MODELS_KEPT = 8  # no check uses more in turn; compiled models would fill the memory
@@ -98,7 +99,7 @@ def digest(batch: Batch | LineBatch) -> str:
 def fit(
     model: Recognizer,
     config: TrainConfig,
-    batches: Batches | LineBatches,
+    batches: CharacterBatches | LineBatches,
     stop_after_epoch: int | None = None,
     resume: Fitted | None = None,
 ) -> Fitted:
@@ -155,7 +156,7 @@ class Model:
     def fit(
         self,
         config: TrainConfig,
-        batches: Batches | LineBatches,
+        batches: CharacterBatches | LineBatches,
         *,
         stop_after_epoch: int | None = None,
         resume: Fitted | None = None,

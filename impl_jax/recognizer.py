@@ -14,8 +14,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
-from common.data.dataset import Batch
-from common.data.lines import LineBatch
+from common.batch import Batch
+from common.batch import LineBatch
 from common.recognizer import Device, DType
 from common.spec import Spec
 from common.training.run import Run

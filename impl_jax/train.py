@@ -14,7 +14,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
-from common.training.run import Run, State
+from common.recognizer import State
+from common.training.run import Run
 from impl_jax.device import COMPILER_OPTIONS
 
 if TYPE_CHECKING:

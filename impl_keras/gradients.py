@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from jaxtyping import Float, Int
 
-from common.data.lines import LineBatch
+from common.batch import LineBatch
 from common.recognizer import DType
 from common.spec import LineSpec
 from impl_keras.device import Array, to_numpy

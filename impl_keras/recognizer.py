@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from jaxtyping import Float, Int
 
-from common.data.dataset import Batch
-from common.data.lines import LineBatch
+from common.batch import Batch
+from common.batch import LineBatch
 from common.errors import UserError
 from common.recognizer import Device, DType
 from common.spec import LineSpec, LSTMCTCSpec, Spec, TransformerSpec

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from common.data.dataset import Batch
-from common.data.lines import LineBatch
+from common.batch import Batch
+from common.batch import LineBatch
 from common.recognizer import Device, DType
 from common.spec import LineSpec, Spec
 from common.training.run import Run

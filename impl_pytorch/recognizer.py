@@ -12,10 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from common.data.dataset import Batch
-from common.data.lines import LineBatch
+from common.batch import Batch, LineBatch
 from common.recognizer import Device, DType
-from common.spec import Spec, reads_lines
+from common.spec import LineSpec, Spec
 from common.training.run import Run
 from common.weights import initial_weights
 from impl_pytorch import cnn, lstm_ctc, mlp, train, transformer
@@ -78,7 +77,7 @@ class PyTorchRecognizer:
         train.fit(self, run)
 
     def placement(self) -> dict[str, Device]:
-        lines = reads_lines(self.spec.rung)
+        lines = isinstance(self.spec, LineSpec)
         width = 8 if lines else self.spec.width
         of_lines = (np.array([width]), np.array([[1]])) if lines else ()
         logits = self._forward(np.zeros((1, self.spec.height, width, 1)), *of_lines)

@@ -12,7 +12,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
-from common.training.run import Run, State
+from common.recognizer import State
+from common.training.run import Run
 from impl_pytorch.device import to_numpy, to_tensor
 
 if TYPE_CHECKING:

@@ -1,4 +1,5 @@
 """The subcommands of `fourhands`.
 
-Each is a frozen dataclass: its fields are the flags, and calling it does the work and gives the exit code.
+Each is a frozen dataclass. Its fields are the flags. Calling it does the work, through the public API, and returns the
+exit code.
 """

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tyro
 
 from common.data import sources
-from common.data.lines import LineDataset
-from common.errors import UserError, unknown_name
-from common.spec import LSTMCTCSpec
+from common.data.config import DataConfig
+from common.data.dataset import AnyDataset
+from common.errors import UserError
+from common.spec import RUNGS
+from common.tasks import TASKS, Task
 
-_HEIGHT, _MAX_CHARACTERS = 28, 32
+_HEIGHT, _MAX_CHARACTERS = 28, DataConfig().max_characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """The data sets there are."""
+    """List the data sets."""
 
     def __call__(self) -> int:
         """Print a paragraph per data set."""
@@ -31,81 +31,70 @@ class List:
 
 @dataclass(frozen=True, kw_only=True)
 class _Data:
-    """A data set, of characters or of lines."""
+    """A data set."""
 
     data: tyro.conf.Positional[str]
     """NAME or NAME:FOLDER; see `fourhands data list`."""
     height: int = _HEIGHT
-    """Of lines: rows that each is scaled to."""
+    """Lines only: rows to scale each line to, pixels."""
     max_characters: int = _MAX_CHARACTERS
-    """Of lines that are drawn: the longest."""
+    """Drawn lines only: characters of the longest line."""
     writer_pattern: str = ""
-    """Of pages: a regular expression whose group 1 names a page's writer; splits then share none."""
+    """Pages only: a regular expression whose group 1 is the writer in a page's name; no writer is then in two splits."""
 
     def __post_init__(self) -> None:
         for field in ("height", "max_characters"):
             if getattr(self, field) < 1:
-                flag = field.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, field)}; it must be at least 1")
+                raise UserError(f"--{field.replace('_', '-')} is {getattr(self, field)}; it must be at least 1")
 
-    def lines(self) -> LineDataset | None:
-        """The lines; None where the data set holds characters.
+    def task(self) -> Task:
+        """The task that the data is for.
 
         Raises:
-            UserError: it holds characters, and a flag was given that is for lines.
+            UserError: unknown data, or a flag for lines where it holds characters.
         """
-        name = self.data.partition(":")[0]
-        if name not in sources.SOURCES:
-            raise unknown_name("data", name, sources.SOURCES)
-        if sources.SOURCES[name].holds == "lines":
-            return sources.load_lines(
-                self.data,
-                height=self.height,
-                frames=LSTMCTCSpec(num_classes=2, height=self.height).frames,  # any charset: the stem alone counts
-                max_characters=self.max_characters,
-                writer_pattern=self.writer_pattern,
-            )
-        if (self.height, self.max_characters, self.writer_pattern) != (_HEIGHT, _MAX_CHARACTERS, ""):
+        task = TASKS[sources.source_of(self.data).holds]
+        if task.name != "lines" and (self.height, self.max_characters, self.writer_pattern) != (
+            _HEIGHT,
+            _MAX_CHARACTERS,
+            "",
+        ):
             raise UserError(
-                f"--height, --max-characters and --writer-pattern are for lines, and {name} holds characters; "
+                f"--height, --max-characters and --writer-pattern are for lines, and {self.data} holds {task.name}; "
                 "leave them out"
             )
-        return None
+        return task
+
+    def load(self) -> tuple[Task, AnyDataset]:
+        """The task and the data."""
+        task = self.task()
+        spec_type = next(spec for spec in RUNGS.values() if spec.task == task.name)
+        spec = spec_type(num_classes=1 + spec_type.extra_classes, height=self.height)
+        config = DataConfig(max_characters=self.max_characters, writer_pattern=self.writer_pattern)
+        return task, task.load(self.data, spec, config)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(_Data):
-    """Download a data set if need be, and check it; bring lines to their height and keep them."""
+    """Download a data set if necessary, check it, and prepare its lines."""
 
     refused: bool = False
-    """Of lines: name each that is in no split, and why."""
+    """Lines only: name each line that is in no split, and the reason."""
 
     def __call__(self) -> int:
-        """Print where the files are, or what the lines are."""
-        lines = self.lines()
-        if lines is not None:
-            self._describe(lines)
-            return 0
+        """Print what is in the splits."""
+        if self.refused and self.task().name != "lines":
+            raise UserError(f"--refused is for lines, and {self.data} holds {self.task().name}; leave it out")
+        task, dataset = self.load()
+        for sentence in task.describe(dataset):
+            print(sentence)
+        if task.name == "lines":
+            hint = "" if self.refused or not dataset.refused else "; --refused names them"
+            print(f"refused: {len(dataset.refused):,} lines{hint}")
         if self.refused:
-            raise UserError(f"--refused is for lines, and {self.data} holds characters; leave it out")
-        folder = sources.prepare(self.data)
-        print(f"{self.data} is ready in {folder}" if folder else f"{self.data} is ready; it needs no files")
-        return 0
-
-    def _describe(self, lines: LineDataset) -> None:
-        print(f"{self.data} is ready: lines of {self.height} rows")
-        for name in ("train", "validation", "test"):
-            split = lines.split(name)
-            by = "" if split.writers_N is None else f" by {len(np.unique(split.writers_N)):,} writers or pages"
-            unseen = Counter(c for text in split.texts for c in text if c not in lines.charset.class_of)
-            other = f"; {unseen.total():,} characters that training never shows: {''.join(sorted(unseen))}"
-            print(f"{name}: {len(split):,} lines{by}{other if unseen else ''}")
-        print(f"charset: {len(lines.charset)} characters: {''.join(lines.charset.characters)}")
-        hint = "" if self.refused or not lines.refused else "; --refused names them"
-        print(f"refused: {len(lines.refused):,} lines{hint}")
-        if self.refused:
-            for line in lines.refused:
+            for line in dataset.refused:
                 print(f"    {line.name}: {line.reason}")
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +103,19 @@ class Show(_Data):
 
     out: Path
     """The PNG to write."""
+    augment: bool = False
+    """Lines only: draw training lines beside what augmentation makes of them."""
 
     def __call__(self) -> int:
         """Write the sheet."""
-        from common.report.contact_sheet import contact_sheet, lines_sheet  # matplotlib is slow to import
+        from common.report.contact_sheet import SHEETS, augmentation_sheet  # matplotlib is slow to import
 
-        lines = self.lines()
-        if lines is None:
-            contact_sheet(sources.load(self.data), self.out)
+        if self.augment and self.task().name != "lines":
+            raise UserError(f"--augment is for lines, and {self.data} holds {self.task().name}; leave it out")
+        task, dataset = self.load()
+        if self.augment:
+            augmentation_sheet(dataset, self.out)
         else:
-            lines_sheet(lines, self.out)
+            SHEETS[task.name](dataset, self.out)
         print(f"drawn in {self.out}")
         return 0

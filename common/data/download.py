@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from common.errors import UserError
+from common.terminal import progress_bar
 
 if TYPE_CHECKING:
     import requests
-    from rich.progress import Progress
 
 DATA_ROOT = "FOURHANDS_DATA"
 _TIMEOUT = 30  # seconds without a byte
@@ -132,21 +131,14 @@ class _Resuming:
             have = 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
-        with _progress() as progress, self._part.open("ab" if have else "wb") as file:
-            task = progress.add_task(self._name, total=total, completed=have)
+        with progress_bar("bytes") as bar, self._part.open("ab" if have else "wb") as file:
+            task = bar and bar.add_task(self._name, total=total, completed=have)
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
-                progress.advance(task, len(chunk))
+                if bar is not None and task is not None:
+                    bar.advance(task, len(chunk))
         if total is not None and self._part.stat().st_size < total:
             raise UserError(f"broke off after {self._part.stat().st_size:,} of {total:,} bytes")
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _root_cause(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.charset import Charset
-from common.data.dataset import Dataset, Split
+from common.data.characters import CharacterDataset, CharacterSplit
 from common.data.download import Remote, cache_folder, cannot_write, choose_folder, fetch
 from common.data.idx import find_idx, read_characters
 from common.data.splits import hold_out
@@ -92,7 +92,7 @@ def read_mapping(path: Path) -> dict[int, str]:
     return mapping
 
 
-def load(name: str, folder: Path | None, split: str) -> Dataset:
+def load(name: str, folder: Path | None, split: str) -> CharacterDataset:
     """One of EMNIST's splits: test is the official test set, validation a tenth of the official training set.
 
     Args:
@@ -111,9 +111,9 @@ def load(name: str, folder: Path | None, split: str) -> Dataset:
         _upright(read_characters(chosen, f"emnist-{split}-{part}", class_of)) for part in ("train", "test")
     )
     train, validation = hold_out(official)
-    return Dataset(name=name, charset=charset, train=train, validation=validation, test=test)
+    return CharacterDataset(name=name, charset=charset, train=train, validation=validation, test=test)
 
 
-def _upright(split: Split) -> Split:
+def _upright(split: CharacterSplit) -> CharacterSplit:
     # EMNIST's files hold each image column by column
-    return Split(images_NHW=np.ascontiguousarray(split.images_NHW.transpose(0, 2, 1)), labels_N=split.labels_N)
+    return CharacterSplit(images_NHW=np.ascontiguousarray(split.images_NHW.transpose(0, 2, 1)), labels_N=split.labels_N)

@@ -18,7 +18,7 @@ from PIL import Image as pillow
 
 from common.charset import Charset
 from common.data import emnist
-from common.data.dataset import Dataset, Split
+from common.data.characters import CharacterDataset, CharacterSplit
 from common.data.line_image import to_height
 from common.data.lines import LineDataset, LineSplit
 from common.data.prepared import Line, prepare
@@ -48,7 +48,7 @@ def load(folder: Path | None, *, height: int, examples: int, max_characters: int
     files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
     @cache
-    def characters() -> Dataset:
+    def characters() -> CharacterDataset:
         # large, and not needed if the lines are prepared
         return emnist.load("emnist", chosen, "byclass")
 
@@ -69,7 +69,7 @@ def load(folder: Path | None, *, height: int, examples: int, max_characters: int
 
 
 def _compose(
-    part: Part, count: int, height: int, max_characters: int, characters: Callable[[], Dataset]
+    part: Part, count: int, height: int, max_characters: int, characters: Callable[[], CharacterDataset]
 ) -> Iterator[Line]:
     dataset = characters()
     split = dataset.split(part)
@@ -85,7 +85,7 @@ def _compose(
 
 
 def compose_line(
-    text: str, split: Split, glyphs: dict[str, Int[np.ndarray, "_"]], height: int, rng: np.random.Generator
+    text: str, split: CharacterSplit, glyphs: dict[str, Int[np.ndarray, "_"]], height: int, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "H W"]:
     """A glyph of each character, drawn by `rng` from those at its places in the split, side by side.
 

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.data.dataset import Refused
 from common.data.images import load_image
 from common.data.line_image import to_line
-from common.data.line_splits import by_group, by_split
-from common.data.lines import LineDataset, Refused
+from common.data.lines import LineDataset
 from common.data.prepared import Line, prepare
+from common.data.splits import by_group, by_split
 from common.errors import UserError
 
 _VERSION = 2  # of what is done to an image

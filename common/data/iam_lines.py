@@ -16,12 +16,13 @@ from xml.sax.saxutils import unescape
 
 import numpy as np
 
+from common.data.dataset import Refused
 from common.data.folder import read_utf8
 from common.data.images import load_image
 from common.data.line_image import to_line
-from common.data.line_splits import by_group, by_split
-from common.data.lines import LineDataset, Refused
+from common.data.lines import LineDataset
 from common.data.prepared import Line, prepare
+from common.data.splits import by_group, by_split
 from common.errors import UserError
 
 _VERSION = 2  # of what is done to an image

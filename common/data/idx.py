@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from common.data.dataset import Split
+from common.data.characters import CharacterSplit
 from common.errors import UserError
 
 SIZE = 28
@@ -100,7 +100,7 @@ def write_idx(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
-def read_characters(folder: Path, part: str, class_of: Mapping[int, int]) -> Split:
+def read_characters(folder: Path, part: str, class_of: Mapping[int, int]) -> CharacterSplit:
     """Images and labels of `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte` in `folder`.
 
     Args:
@@ -126,7 +126,7 @@ def read_characters(folder: Path, part: str, class_of: Mapping[int, int]) -> Spl
         )
     if not len(labels_N):
         raise UserError(f"{images_path} holds no images; expected at least one")
-    return Split(images_NHW=images_NHW, labels_N=_classes(labels_N, labels_path, class_of))
+    return CharacterSplit(images_NHW=images_NHW, labels_N=_classes(labels_N, labels_path, class_of))
 
 
 def _classes(labels_N: UInt8[np.ndarray, "N"], path: Path, class_of: Mapping[int, int]) -> Int[np.ndarray, "N"]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from common.charset import ALPHANUMERIC
-from common.data.dataset import Dataset, Split
+from common.data.characters import CharacterDataset, CharacterSplit
 
 SIZE = 28
 BOX = 20  # pixels of the longer side of the ink, as in MNIST
@@ -144,20 +144,22 @@ def _render(
     return images_KHX
 
 
-def _pages(first: int, examples: int) -> Split:
+def _pages(first: int, examples: int) -> CharacterSplit:
     """So many examples, page after page, by the writers from `first` on."""
     classes = len(ALPHANUMERIC)
     writers = -(-examples // classes)
     images_NHW = np.concatenate([draw_page(writer) for writer in range(first, first + writers)])
     labels_N = np.tile(np.arange(classes), writers)
     writers_N = np.repeat(np.arange(first, first + writers), classes)
-    return Split(images_NHW=images_NHW[:examples], labels_N=labels_N[:examples], writers_N=writers_N[:examples])
+    return CharacterSplit(
+        images_NHW=images_NHW[:examples], labels_N=labels_N[:examples], writers_N=writers_N[:examples]
+    )
 
 
-def load(examples: int) -> Dataset:
+def load(examples: int) -> CharacterDataset:
     """So many training examples, or 20,026 for 0, with always the same validation and test writers."""
     per_writer = len(ALPHANUMERIC)
-    return Dataset(
+    return CharacterDataset(
         name="ink",
         charset=ALPHANUMERIC,
         train=_pages(TEST_WRITERS + VALIDATION_WRITERS, examples or TRAIN_WRITERS * per_writer),

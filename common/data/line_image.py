@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter
 
-from common.data.images import otsu
+from common.data.threshold import otsu
 from common.errors import UserError
 
 Levels = UInt8[np.ndarray, "H W"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.charset import DIGITS
-from common.data.dataset import Dataset
+from common.data.characters import CharacterDataset
 from common.data.download import Remote, cache_folder, choose_folder, fetch
 from common.data.idx import find_idx, read_characters
 from common.data.splits import hold_out
@@ -37,7 +37,7 @@ def locate(folder: Path | None) -> Path:
     return chosen
 
 
-def load(folder: Path | None) -> Dataset:
+def load(folder: Path | None) -> CharacterDataset:
     """MNIST: test is the official test set, validation a tenth of the official training set.
 
     Raises:
@@ -47,4 +47,4 @@ def load(folder: Path | None) -> Dataset:
     class_of = {k: k for k in range(len(DIGITS))}
     train, validation = hold_out(read_characters(chosen, "train", class_of))
     test = read_characters(chosen, "t10k", class_of)
-    return Dataset(name="mnist", charset=DIGITS, train=train, validation=validation, test=test)
+    return CharacterDataset(name="mnist", charset=DIGITS, train=train, validation=validation, test=test)

@@ -20,11 +20,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from common.data.images import load_image, otsu
+from common.data.dataset import Refused
+from common.data.images import load_image
 from common.data.line_image import darkness, full_contrast, to_height
-from common.data.line_splits import by_group
-from common.data.lines import LineDataset, Refused
+from common.data.lines import LineDataset
 from common.data.prepared import Line, prepare
+from common.data.splits import by_group
+from common.data.threshold import otsu
 from common.data.xml_pages import Page, Points, TextLine, read_page
 from common.errors import UserError
 

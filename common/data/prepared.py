@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import weakref
 import zlib
@@ -22,10 +21,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from common.data.dataset import Refused
 from common.data.download import cache_folder
-from common.data.lines import Image, LineSplit, Refused
+from common.data.lines import Image, LineSplit
 from common.errors import UserError
-from common.terminal import counting_bar
+from common.terminal import progress_bar
 
 _FORMAT = 1  # of the files below
 _INK = "ink.bin"  # the bytes of all images, one image after the other, each row by row
@@ -206,9 +206,6 @@ class StoredImages(Sequence[Image]):
 
 
 def _shown(title: str, lines: Iterator[Line | Refused], total: int | None) -> Iterator[Line | Refused]:
-    """The same lines; on a terminal, with a bar and the time left."""
-    if not sys.stderr.isatty():
-        yield from lines
-        return
-    with counting_bar() as bar:
-        yield from bar.track(lines, total=total, description=title)
+    """The same lines; on a terminal, with a bar and the time that remains."""
+    with progress_bar() as bar:
+        yield from lines if bar is None else bar.track(lines, total=total, description=title)

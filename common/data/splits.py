@@ -1,23 +1,29 @@
-"""Seeded choices among the examples of a split."""
+"""How data is divided into splits, and how part of a split is chosen; always the same for the same data."""
 
-# N examples
+# N examples or lines
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from common.data.dataset import Split
-from common.data.lines import LineSplit
+from common.charset import Charset
+from common.data.characters import CharacterSplit
+from common.data.dataset import SPLITS, SplitT
+from common.data.lines import LineDataset
+from common.data.prepared import Prepared
 from common.errors import UserError
 
 # one seed for every data set: which examples validate must not depend on a run
 _SEED = 20_170_217
 VALIDATION_SHARE = 0.1
+_HELD_SHARE = 0.1  # of the lines, for validation, and as many for test
 
 
-def hold_out(split: Split) -> tuple[Split, Split]:
+def hold_out(split: CharacterSplit) -> tuple[CharacterSplit, CharacterSplit]:
     """The split in two, each in its old order: nine tenths to train on, one tenth to validate with.
 
     Raises:
@@ -32,11 +38,8 @@ def hold_out(split: Split) -> tuple[Split, Split]:
     return split.take(np.sort(order_N[held:])), split.take(np.sort(order_N[:held]))
 
 
-Kind = TypeVar("Kind", Split, LineSplit)
-
-
-def subset(split: Kind, examples: int) -> Kind:
-    """So many examples of the split, in their old order; a larger subset holds the smaller one.
+def subset(split: SplitT, examples: int) -> SplitT:
+    """`examples` of the split, in their old order. A larger subset contains the smaller one.
 
     Raises:
         UserError: there are fewer.
@@ -47,7 +50,7 @@ def subset(split: Kind, examples: int) -> Kind:
     return split.take(np.sort(order_N[:examples]))
 
 
-def balanced(split: Split) -> Split:
+def balanced(split: CharacterSplit) -> CharacterSplit:
     """The split with no class larger than the mean class was, the surplus drawn out at random.
 
     Source: the usual treatment of EMNIST byclass, whose digits outnumber its rare letters 20 to 1.
@@ -56,3 +59,53 @@ def balanced(split: Split) -> Split:
     cap = int(len(split) / len(np.unique(split.labels_N)))
     kept = [order_N[split.labels_N[order_N] == k][:cap] for k in np.unique(split.labels_N)]
     return split.take(np.sort(np.concatenate(kept)))
+
+
+def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDataset:
+    """Lines split by whole groups at random: about a tenth for validation, a tenth for test, the rest for training.
+
+    Args:
+        name: of the data set.
+        prepared: the lines.
+        groups: the writer or the page of each line.
+
+    Raises:
+        UserError: fewer than three groups.
+    """
+    sizes = Counter(groups)
+    if len(sizes) < 3:
+        raise UserError(
+            f"{name} holds lines of {len(sizes)} pages or writers; expected at least 3, one each to train, validate "
+            "and test with"
+        )
+    names = sorted(sizes)
+    waiting = [names[i] for i in np.random.default_rng(_SEED).permutation(len(names))]
+    split_of: dict[str, str] = {}
+    for split in ("test", "validation"):
+        wanted = _HELD_SHARE * len(groups)
+        held = 0
+        # the first waiting group is always held out, and one group is left for each later split
+        while len(waiting) > 2 or not held:
+            if held and abs(held + sizes[waiting[0]] - wanted) >= abs(held - wanted):
+                break
+            held += sizes[waiting[0]]
+            split_of[waiting.pop(0)] = split
+    numbers_N = np.searchsorted(names, groups)
+    grouped = replace(prepared, lines=replace(prepared.lines, writers_N=numbers_N))
+    return by_split(name, grouped, [split_of.get(group, "train") for group in groups])
+
+
+def by_split(name: str, prepared: Prepared, splits: Sequence[str]) -> LineDataset:
+    """Each line in the split that `splits` names: train, validation or test. Any other name leaves the line out."""
+    train, validation, test = (
+        prepared.lines.take(np.array([i for i, own in enumerate(splits) if own == split], dtype=np.int64))
+        for split in SPLITS
+    )
+    return LineDataset(
+        name=name,
+        charset=Charset.of(train.texts),
+        train=train,
+        validation=validation,
+        test=test,
+        refused=prepared.refused,
+    )

@@ -1,4 +1,4 @@
-"""A recognizer held against a split, or put to read images."""
+"""Evaluating a recognizer on characters, and reading them."""
 
 # N examples, B batch, H height, W width, K classes
 
@@ -10,35 +10,36 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from common.batch import Batch, to_float
 from common.charset import Charset
-from common.data.dataset import Batch, Split, to_float
+from common.data.characters import CharacterSplit, character_batch
 from common.errors import UserError
 from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, log_softmax
-from common.recognizer import Recognizer
-from common.spec import LineSpec
 from common.reading.result import Reading
+from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.weights import Golden
 
-# as in training by default, so that evaluation does not set a run's peak memory
+# the default of training, so that evaluation does not set a run's peak memory
 BATCH_SIZE = 128
 GOLDEN_EXAMPLES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What a model read in a split."""
+class CharacterEvaluation:
+    """The result of evaluating a recognizer on a split of characters."""
 
     charset: Charset
     """The model's characters, then those that only the data has."""
     labels_N: Int[np.ndarray, "N"]
-    """In `charset`."""
+    """True class of each example, in `charset`."""
     read_N: Int[np.ndarray, "N"]
-    """In `charset`, so always one of the model's."""
+    """Class that the model read, in `charset`."""
     confidence_N: Float[np.ndarray, "N"]
-    """Probability of what was read."""
+    """Probability of that class."""
     logits_NK: Float[np.ndarray, "N K"]
-    """Of the model's characters."""
-    split: Split
+    """Logits of the model's K characters."""
+    split: CharacterSplit
     loss: float
     """Nats per example, over the examples whose character the model knows."""
     unknown: int
@@ -46,12 +47,12 @@ class Evaluation:
 
     @property
     def correct_N(self) -> Bool[np.ndarray, "N"]:
-        """Which examples were read right."""
+        """Whether each example was read correctly."""
         return self.labels_N == self.read_N
 
     @property
     def accuracy(self) -> float:
-        """Share read right."""
+        """Share of examples read correctly."""
         return float(self.correct_N.mean())
 
     @property
@@ -61,12 +62,12 @@ class Evaluation:
 
     @property
     def rates(self) -> dict[str, float]:
-        """Share read right."""
+        """Share of examples read correctly."""
         return {"accuracy": self.accuracy}
 
     @property
     def accuracy_case_folded(self) -> float | None:
-        """Share read right when upper and lower case count as the same; None if the characters have no case."""
+        """Accuracy when upper and lower case count as the same; None if the characters have no case."""
         folded_K = self.charset.folded()
         return None if folded_K is None else float((folded_K[self.labels_N] == folded_K[self.read_N]).mean())
 
@@ -76,7 +77,7 @@ class Evaluation:
         return confusion_counts(self.labels_N, self.read_N, len(self.charset))
 
     def figures(self) -> dict[str, Any]:
-        """The part of result.json that says how well the model reads."""
+        """The figures for result.json."""
         return {
             "accuracy": self.accuracy,
             "accuracy_interval": list(bootstrap_interval(self.correct_N, self.split.writers_N)),
@@ -96,34 +97,24 @@ class Evaluation:
         )
 
     def sample(self, limit: int, mistakes: int) -> list[int]:
-        """Indices to look at: examples evenly over the split, then the mistakes that were made most confidently."""
+        """At most `limit` indices: a sample of the split, then up to `mistakes` most confident mistakes."""
         wrong = np.flatnonzero(~self.correct_N)
         worst = wrong[np.argsort(-self.confidence_N[wrong], kind="stable")][:mistakes]
         return [*evenly(len(self.labels_N), limit - len(worst)), *(int(i) for i in worst)]
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """What predictions.npz holds."""
+        """The arrays of predictions.npz."""
         arrays = {"labels": self.labels_N, "predicted": self.read_N, "confidence": self.confidence_N}
         return arrays if self.split.writers_N is None else arrays | {"writers": self.split.writers_N}
 
     def golden(self, recognizer: Recognizer) -> Golden:
-        """A few examples with the logits that the model gave for them."""
+        """A few examples with the logits that the model computed for them."""
         chosen = evenly(len(self.split), GOLDEN_EXAMPLES)
         return Golden(images_GHW=self.split.images_NHW[chosen], logits=self.logits_NK[chosen])
 
     def first_batch(self) -> Batch:
         """The first examples, for a look at the gradients."""
-        first = self.split.take(np.arange(min(BATCH_SIZE, len(self.split))))
-        return Batch(images_BHW1=to_float(first.images_NHW), labels_B=first.labels_N.astype(np.int32))
-
-
-def evenly(count: int, limit: int) -> list[int]:
-    """At most `limit` indices spread over `count`: one drawn from each of as many equal stretches, always the same.
-
-    A fixed stride would fall in step with data whose classes follow each other in turn.
-    """
-    edges = np.linspace(0, count, min(count, limit) + 1).round().astype(np.int64)
-    return [int(i) for i in np.random.default_rng(0).integers(edges[:-1], edges[1:])]
+        return character_batch(self.split, np.arange(min(BATCH_SIZE, len(self.split))))
 
 
 def predict_logits(recognizer: Recognizer, images_NHW: UInt8[np.ndarray, "N H W"]) -> Float[np.ndarray, "N K"]:
@@ -132,13 +123,15 @@ def predict_logits(recognizer: Recognizer, images_NHW: UInt8[np.ndarray, "N H W"
     return np.concatenate([recognizer.logits(to_float(images_NHW[i : i + BATCH_SIZE])) for i in starts])
 
 
-def evaluate(recognizer: Recognizer, charset: Charset, split: Split, data_charset: Charset) -> Evaluation:
-    """Read a whole split; characters are matched by what they are, not by their class.
+def evaluate_characters(
+    recognizer: Recognizer, charset: Charset, split: CharacterSplit, data_charset: Charset
+) -> CharacterEvaluation:
+    """Evaluate a recognizer on a whole split; characters are matched by name, not by class.
 
     Args:
         recognizer: the model.
         charset: the model's characters.
-        split: what to read.
+        split: the examples.
         data_charset: the characters of the split's labels.
 
     Raises:
@@ -158,13 +151,13 @@ def evaluate(recognizer: Recognizer, charset: Charset, split: Split, data_charse
 
 
 def score(
-    logits_NK: Float[np.ndarray, "N K"], charset: Charset, labels_N: Int[np.ndarray, "N"], split: Split
-) -> Evaluation:
-    """What the logits say, held against labels in `charset`, whose first K characters are the model's."""
+    logits_NK: Float[np.ndarray, "N K"], charset: Charset, labels_N: Int[np.ndarray, "N"], split: CharacterSplit
+) -> CharacterEvaluation:
+    """Compare logits with labels in `charset`, whose first K characters are the model's."""
     read_N = logits_NK.argmax(axis=1)
     confidence_N = np.exp(log_softmax(logits_NK)[np.arange(len(read_N)), read_N])
     known_N = labels_N < logits_NK.shape[1]
-    return Evaluation(
+    return CharacterEvaluation(
         charset=charset,
         labels_N=labels_N,
         read_N=read_N,
@@ -176,23 +169,23 @@ def score(
     )
 
 
-def check_images(recognizer: Recognizer, split: Split) -> None:
-    """Hold the size of the images against the model's.
+def check_images(recognizer: Recognizer, split: CharacterSplit) -> None:
+    """Check that the images have the size that the model reads.
 
     Raises:
         UserError: they differ.
     """
     height, width = split.images_NHW.shape[1:]
     spec = recognizer.spec
-    assert not isinstance(spec, LineSpec), "a line's images have no one size"
-    if (height, width) != (spec.height, spec.width):
+    wanted = spec.height, getattr(spec, "width", None)
+    if (height, width) != wanted:
         raise UserError(
-            f"the data's images are {height}×{width} where the model reads {spec.height}×{spec.width}; "
+            f"the data's images are {height}×{width} where the model reads {wanted[0]}×{wanted[1]}; "
             "choose data of that size or train on this data"
         )
 
 
-def read_images(recognizer: Recognizer, charset: Charset, images_NHW: UInt8[np.ndarray, "N H W"]) -> list[Reading]:
+def read_characters(recognizer: Recognizer, charset: Charset, images_NHW: UInt8[np.ndarray, "N H W"]) -> list[Reading]:
     """Each image's most probable character."""
     log_probabilities_NK = log_softmax(predict_logits(recognizer, images_NHW))
     read_N = log_probabilities_NK.argmax(axis=1)

@@ -1,11 +1,11 @@
-"""A recognizer held against a split of lines, or put to read them."""
+"""Evaluating a recognizer on lines, and reading them."""
 
 # N lines, B batch, L label length, K classes, T frames, G golden examples
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -13,51 +13,47 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
+from common.batch import LineBatch, to_float
 from common.charset import Charset
-from common.data.dataset import to_float
-from common.data.lines import Image, LineBatch, LineSplit, bucket_widths, pad, pad_labels
+from common.data.line_batches import reading_batches, split_batch
+from common.data.lines import Image, LineSplit, pad_labels
+from common.errors import UserError
+from common.metrics import Edits, bootstrap_interval, count_edits, edit_distances, error_rate, log_softmax
 from common.reading.decoding import (
     Classes,
     Confidences,
-    ctc_beam,
     ctc_character_confidence,
-    ctc_greedy,
     ctc_log_likelihood,
     decoded_texts,
 )
-from common.errors import UserError
-from common.evaluation.characters import evenly
-from common.metrics import Edits, bootstrap_interval, count_edits, edit_distances, error_rate, log_softmax
-from common.reading.ngram import CharacterNgram
-from common.recognizer import Decoder, Recognizer
-from common.spec import TransformerSpec
 from common.reading.result import Reading
+from common.reading.search import BEST_PATH, Search
+from common.recognizer import Decoder, Recognizer
+from common.sampling import evenly
+from common.spec import LineSpec
 from common.weights import Golden
 
-# as in training by default, so that evaluation does not set a run's peak memory
+# the default of training, so that evaluation does not set a run's peak memory
 BATCH_SIZE = 32
-BUCKETS = 3  # fewer than in training: a framework that compiles does so anew for each, and for every split
 GOLDEN_EXAMPLES = 4
 MOST_CONFUSED = 20
-
-Search = Callable[[Float[np.ndarray, "B T K"], Int[np.ndarray, "B"]], Classes]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineReading:
-    """What was read of one line."""
+    """The text read from one line."""
 
     text: str
     confidence: float
     """Probability of the text."""
     character_confidences: tuple[float, ...]
     nats: float = 0.0
-    """-log p of the true text, as the training loss adds it up."""
+    """-log p of the true text, as in the training loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineEvaluation:
-    """What a model read in a split."""
+    """The result of evaluating a recognizer on a split of lines."""
 
     charset: Charset
     """The model's characters."""
@@ -65,38 +61,38 @@ class LineEvaluation:
     readings: Sequence[LineReading]
     """In the order of the split."""
     ends: int
-    """Targets of a text besides its characters: 1 where the model predicts the text's end, else 0."""
+    """Targets of a text besides its characters: 1 if the model predicts the end of the text, else 0."""
 
     @property
     def texts(self) -> list[str]:
-        """What was read."""
+        """The texts that the model read."""
         return [reading.text for reading in self.readings]
 
     @property
     def loss(self) -> float:
-        """Nats per character, over the lines whose characters the model all knows; NaN if there is none."""
+        """Nats per character, over the lines with known characters only; NaN if there is none."""
         known = [i for i, text in enumerate(self.split.texts) if _knows(self.charset, text)]
         targets = sum(len(self.split.texts[i]) + self.ends for i in known)
         return sum(self.readings[i].nats for i in known) / max(1, targets) if known else float("nan")
 
     @property
     def rates(self) -> dict[str, float]:
-        """Share of wrong characters and of wrong words."""
+        """CER and WER."""
         characters, words = self._edits
         return {"cer": error_rate(*characters), "wer": error_rate(*words)}
 
     @property
     def score(self) -> float:
-        """The lower the CER, the higher."""
+        """Minus the CER."""
         return -error_rate(*self._edits[0])
 
     @property
     def edits(self) -> Edits:
-        """The mistakes by kind and by character."""
+        """The edits by kind and by character."""
         return count_edits(self.split.texts, self.texts)
 
     def figures(self) -> dict[str, Any]:
-        """The part of result.json that says how well the model reads."""
+        """The figures for result.json."""
         characters, words = self._edits
         writers_N = self.split.writers_N
         edits, unknown = self.edits, self._unknown()
@@ -129,13 +125,13 @@ class LineEvaluation:
         )
 
     def sample(self, limit: int, mistakes: int) -> list[int]:
-        """Indices to look at: lines evenly over the split, then the mistakes that were made most confidently."""
+        """At most `limit` indices: a sample of the split, then up to `mistakes` most confident mistakes."""
         wrong = [i for i, text in enumerate(self.split.texts) if text != self.readings[i].text]
         worst = sorted(wrong, key=lambda i: -self.readings[i].confidence)[:mistakes]
         return [*evenly(len(self.split), limit - len(worst)), *worst]
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """What predictions.npz holds: truths and readings as text, with their edits and confidences."""
+        """The arrays of predictions.npz: true texts and read texts, with edits and confidences."""
         (edits_N, lengths_N), (word_edits_N, words_N) = self._edits
         writers_N = self.split.writers_N
         return {
@@ -149,16 +145,16 @@ class LineEvaluation:
         } | ({} if writers_N is None else {"writers": writers_N})
 
     def golden(self, recognizer: Recognizer) -> Golden:
-        """A few of the narrower lines with the logits that this model, as it is now, gives for them."""
+        """A few of the narrower lines with the logits that `recognizer`, the model evaluated, computes for them now."""
         narrower = np.argsort(self.split.widths_N, kind="stable")[: -(-len(self.split) // 2)]
-        batch = _batch(self.split, self.charset, narrower[evenly(len(narrower), GOLDEN_EXAMPLES)])
+        batch = split_batch(self.split, self.charset, narrower[evenly(len(narrower), GOLDEN_EXAMPLES)])
         images_GHW = np.rint(batch.images_BHW1[..., 0] * 255).astype(np.uint8)
         logits = recognizer.logits(to_float(images_GHW), batch.widths_B, batch.labels_BL)
-        return Golden(images_GHW=images_GHW, logits=logits, widths_G=batch.widths_B, labels_GN=batch.labels_BL)
+        return Golden(images_GHW=images_GHW, logits=logits, widths_G=batch.widths_B, labels_GL=batch.labels_BL)
 
     def first_batch(self) -> LineBatch:
         """The first lines, for a look at the gradients."""
-        return _batch(self.split, self.charset, np.arange(min(BATCH_SIZE, len(self.split))))
+        return split_batch(self.split, self.charset, np.arange(min(BATCH_SIZE, len(self.split))))
 
     @cached_property
     def _edits(self) -> list[tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]]:
@@ -168,30 +164,20 @@ class LineEvaluation:
         return [edit_distances(truths, texts), words]
 
     def _unknown(self) -> Counter[str]:
-        """The characters that the model does not know, and how often they stand there."""
+        """The characters that the model does not know, with their number of occurrences."""
         return Counter(c for text in self.split.texts for c in text if c not in self.charset.class_of)
 
 
-def ctc_search(beam: int, ngram: CharacterNgram | None) -> Search:
-    """What turns CTC's scores into text: the best path for a beam of 0, else a search with a beam of this width."""
-    if beam:
-        return lambda log_probs_BTK, frames_B: ctc_beam(log_probs_BTK, frames_B, width=beam, ngram=ngram)
-    return lambda log_probs_BTK, frames_B: ctc_greedy(log_probs_BTK, frames_B)[0]
-
-
-GREEDY = ctc_search(0, None)
-
-
 def evaluate_lines(
-    recognizer: Recognizer, charset: Charset, split: LineSplit, search: Search = GREEDY
+    recognizer: Recognizer, charset: Charset, split: LineSplit, search: Search = BEST_PATH
 ) -> LineEvaluation:
-    """Read a whole split.
+    """Evaluate a recognizer on a whole split.
 
     Args:
         recognizer: the model.
-        charset: its characters; others in the split's texts are read wrong, and counted.
-        split: what to read.
-        search: turns CTC's scores into text; a transformer reads greedily.
+        charset: the model's characters; other characters in the split's texts count as errors.
+        split: the lines.
+        search: turns CTC's scores into text; a transformer decodes greedily.
 
     Raises:
         UserError: the lines have another height, or the model knows none of their characters.
@@ -207,12 +193,12 @@ def evaluate_lines(
         charset=charset,
         split=split,
         readings=_read(recognizer, charset, split, search),
-        ends=int(isinstance(recognizer.spec, TransformerSpec)),
+        ends=int(_spec(recognizer).decodes),
     )
 
 
 def read_lines(
-    recognizer: Recognizer, charset: Charset, images: Sequence[Image], search: Search = GREEDY
+    recognizer: Recognizer, charset: Charset, images: Sequence[Image], search: Search = BEST_PATH
 ) -> list[Reading]:
     """Each line's text."""
     nothing = [""] * len(images)
@@ -230,7 +216,7 @@ def read_lines(
 
 
 def check_height(recognizer: Recognizer, height: int) -> None:
-    """Hold the height of lines against the model's.
+    """Check that the lines have the height that the model reads.
 
     Raises:
         UserError: they differ.
@@ -243,18 +229,18 @@ def check_height(recognizer: Recognizer, height: int) -> None:
 
 
 def _read(recognizer: Recognizer, charset: Charset, split: LineSplit, search: Search) -> list[LineReading]:
-    """Lines of about one width at a time; the readings in the order of the split."""
-    decodes = isinstance(recognizer.spec, TransformerSpec)
+    """Read the lines by width; the readings are in the order of the split."""
+    decodes = _spec(recognizer).decodes
     readings: dict[int, LineReading] = {}
-    for chosen, batch in _batches(split, charset):
+    for chosen, batch in reading_batches(split, charset, BATCH_SIZE):
         found = _read_decoded(recognizer, charset, batch) if decodes else _read_ctc(recognizer, charset, batch, search)
-        readings |= zip((int(i) for i in chosen), found, strict=False)  # what fills the batch up is dropped
+        readings |= zip((int(i) for i in chosen), found, strict=False)  # the copies that fill the batch are dropped
     return [readings[i] for i in range(len(split))]
 
 
 def _read_ctc(recognizer: Recognizer, charset: Charset, batch: LineBatch, search: Search) -> list[LineReading]:
     log_probs_BTK = log_softmax(recognizer.logits(batch.images_BHW1, batch.widths_B))
-    frames_B = recognizer.spec.frames(batch.widths_B)  # type: ignore[union-attr]  # a rung of lines
+    frames_B = _spec(recognizer).frames(batch.widths_B)
     classes = search(log_probs_BTK, frames_B)
     lengths_B = np.array([len(line) for line in classes])
     labels_BL = pad_labels(classes, int(lengths_B.max(initial=0)))
@@ -292,34 +278,9 @@ def _line_readings(
     ]
 
 
-def _batches(split: LineSplit, charset: Charset) -> Iterator[tuple[Int[np.ndarray, "_"], LineBatch]]:
-    """The split's lines by width, in batches of a few shapes: the last of each is filled up with its last line."""
-    if not len(split):
-        return
-    widths = bucket_widths(split.widths_N, BUCKETS)
-    bucket_N = np.searchsorted(widths, split.widths_N)
-    length = max(len(text) for text in split.texts)
-    for bucket, width in enumerate(widths):
-        lines = np.flatnonzero(bucket_N == bucket)
-        for start in range(0, len(lines), BATCH_SIZE):
-            chosen = lines[start : start + BATCH_SIZE]
-            filled = np.pad(chosen, (0, min(BATCH_SIZE, len(split)) - len(chosen)), mode="edge")
-            yield chosen, _batch(split, charset, filled, int(width), length)
-
-
-def _batch(
-    split: LineSplit, charset: Charset, chosen: Int[np.ndarray, "B"], width: int = 0, length: int = 0
-) -> LineBatch:
-    """Some lines as one batch; characters that the model does not know are left out of the labels."""
-    labels = [charset.encode(split.texts[i]) for i in chosen]
-    labels = [label[label > 0] for label in labels]
-    return LineBatch(
-        images_BHW1=pad([split.images[int(i)] for i in chosen], width or int(split.widths_N[chosen].max())),
-        widths_B=split.widths_N[chosen].astype(np.int32),
-        labels_BL=pad_labels(labels, length or max(len(label) for label in labels)),
-        label_lengths_B=np.array([len(label) for label in labels], np.int32),
-    )
-
-
 def _knows(charset: Charset, text: str) -> bool:
     return all(c in charset.class_of for c in text)
+
+
+def _spec(recognizer: Recognizer) -> LineSpec:
+    return cast(LineSpec, recognizer.spec)

@@ -1,43 +1,54 @@
-"""A character n-gram: how probable each character is after those before it."""
+"""A character language model: an n-gram, how it is estimated, and the file that a run keeps it in."""
 
-# S states (contexts seen in training), K classes
+# S states (contexts seen in training), K classes, E entries (a context and a character that follows it)
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from common.atomic import write_atomically
+from common.charset import Charset
+from common.errors import UserError
 
 ORDER = 5
+FORMAT = "fourhands-prior-1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CharacterNgram:
-    """An n-gram as a machine: its state is the longest end of the text so far that was seen in training.
+class NgramCounts:
+    """How often each character follows each context, in a training text.
 
-    Class 0 stands for the end of a text, and before its start.
+    Class 0 is the end of a text, and what comes before its start.
     """
 
-    log_probs_SK: Float[np.ndarray, "S K"]
-    """Log of the probability that a class follows; each row's probabilities sum to 1."""
-    next_SK: Int[np.ndarray, "S K"]
-    """The state once it has followed."""
-    start: int
-    """The state before the first character."""
+    num_classes: int
+    """Classes K: the characters and class 0."""
+    contexts_SC: Int[np.ndarray, "S C"]
+    """The characters of each context, right-aligned, -1 before its first; shorter contexts come first."""
+    followers_S: Int[np.ndarray, "S"]
+    """Number of different characters that follow each context."""
+    classes_E: Int[np.ndarray, "E"]
+    """The characters that follow, context by context."""
+    times_E: Int[np.ndarray, "E"]
+    """How often each follows."""
 
     @classmethod
-    def estimate(cls, texts: Iterable[Int[np.ndarray, "_"]], num_classes: int, order: int = ORDER) -> CharacterNgram:
-        """Count the texts' characters after up to `order` - 1 before, and interpolate with the shorter contexts.
+    def of(cls, texts: Iterable[Int[np.ndarray, "_"]], num_classes: int, order: int = ORDER) -> NgramCounts:
+        """Count each character after the contexts of up to `order` - 1 characters before it.
 
         Args:
             texts: classes of each text's characters, from 1.
             num_classes: K.
-            order: characters that a count spans, from 1.
-
-        Source: Witten & Bell 1991, in the interpolated form of Chen & Goodman 1999, section 2.4.
+            order: characters that a count spans, at least 1.
         """
         counts: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter, {(): Counter()})
         for text in texts:
@@ -46,12 +57,53 @@ class CharacterNgram:
                 for length in range(min(order - 1, i) + 1):
                     counts[line[i - length : i]][line[i]] += 1
         contexts = sorted(counts, key=len)
+        contexts_SC = np.full((len(contexts), order - 1), -1, np.int32)
+        for row, context in zip(contexts_SC, contexts, strict=True):
+            row[order - 1 - len(context) :] = context
+        followers = [counts[context] for context in contexts]
+        return cls(
+            num_classes=num_classes,
+            contexts_SC=contexts_SC,
+            followers_S=np.array([len(each) for each in followers], np.int32),
+            classes_E=np.array([k for each in followers for k in each], np.int32),
+            times_E=np.array([times for each in followers for times in each.values()], np.int32),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharacterNgram:
+    """An n-gram as a state machine: the state is the longest suffix of the text so far that was seen in training.
+
+    Class 0 is the end of a text, and what comes before its start.
+    """
+
+    log_probs_SK: Float[np.ndarray, "S K"]
+    """Log of the probability that a class follows; the probabilities of a row sum to 1."""
+    next_SK: Int[np.ndarray, "S K"]
+    """The state after that class."""
+    start: int
+    """The state before the first character."""
+
+    @classmethod
+    def estimate(cls, texts: Iterable[Int[np.ndarray, "_"]], num_classes: int, order: int = ORDER) -> CharacterNgram:
+        """The n-gram of the texts; see `NgramCounts.of` for the arguments."""
+        return cls.from_counts(NgramCounts.of(texts, num_classes, order))
+
+    @classmethod
+    def from_counts(cls, counts: NgramCounts) -> CharacterNgram:
+        """Interpolate each context's counts with those of the context without its first character.
+
+        Source: Witten & Bell 1991, in the interpolated form of Chen & Goodman 1999, section 2.4.
+        """
+        num_classes, order = counts.num_classes, counts.contexts_SC.shape[1] + 1
+        contexts = [tuple(row[row >= 0].tolist()) for row in counts.contexts_SC]
         state_of = {context: state for state, context in enumerate(contexts)}
         probs_SK = np.empty((len(contexts), num_classes), np.float32)
         next_SK = np.zeros((len(contexts), num_classes), np.int32)
+        ends_S = np.cumsum(counts.followers_S)
         for state, context in enumerate(contexts):
-            followers = np.fromiter(counts[context], np.int64)
-            times = np.fromiter(counts[context].values(), np.float64)
+            entries = slice(ends_S[state] - counts.followers_S[state], ends_S[state])
+            followers, times = counts.classes_E[entries], counts.times_E[entries].astype(np.float64)
             shorter = state_of[context[1:]]
             below_K = probs_SK[shorter] if context else np.full(num_classes, 1 / num_classes)
             row_K = len(followers) * below_K.astype(np.float64)
@@ -59,6 +111,67 @@ class CharacterNgram:
             probs_SK[state] = row_K / row_K.sum() if len(followers) else below_K
             if context:
                 next_SK[state] = next_SK[shorter]
-            for k in followers if len(context) < order - 1 else ():
-                next_SK[state, k] = state_of.get((*context, int(k)), next_SK[state, k])
+            for k in followers.tolist() if len(context) < order - 1 else ():
+                next_SK[state, k] = state_of.get((*context, k), next_SK[state, k])
         return cls(log_probs_SK=np.log(probs_SK), next_SK=next_SK, start=state_of.get((0,), 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """The character language model of a run, with the settings that read its validation split best."""
+
+    counts: NgramCounts
+    """Of the training texts."""
+    weight: float
+    """Factor of the n-gram's log probability."""
+    length_bonus: float
+    """Added to the score per character, because the n-gram favours short texts."""
+
+
+def save_prior(path: Path, prior: Prior, charset: Charset) -> None:
+    """Write the file atomically: safetensors, with the charset in its metadata.
+
+    Raises:
+        UserError: the folder is not writable, or the disk is full.
+    """
+    counts = prior.counts
+    tensors = {
+        "contexts": np.ascontiguousarray(counts.contexts_SC),
+        "followers": np.ascontiguousarray(counts.followers_S),
+        "classes": np.ascontiguousarray(counts.classes_E),
+        "times": np.ascontiguousarray(counts.times_E),
+    }
+    # one entry: safetensors writes several in random order, and the same run must write the same file
+    content = {"format": FORMAT, "charset": charset.characters, "weight": prior.weight, "bonus": prior.length_bonus}
+    write_atomically(path, save(tensors, {"prior": json.dumps(content, ensure_ascii=False)}))
+
+
+def load_prior(path: Path, charset: Charset) -> Prior:
+    """Read what `save_prior` wrote, for a model with this charset.
+
+    Raises:
+        UserError: no such file, not such a file, or one of a model with another charset.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: the model has no character language model; leave --ngram out, or train it again"
+        )
+    try:
+        with safe_open(path, "numpy") as file:
+            content = json.loads((file.metadata() or {})["prior"])
+            contexts, followers, classes, times = (
+                file.get_tensor(name) for name in ("contexts", "followers", "classes", "times")
+            )
+        if content["format"] != FORMAT:
+            raise KeyError(FORMAT)
+        theirs, weight, bonus = tuple(content["charset"]), float(content["weight"]), float(content["bonus"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a character language model ({error}); restore it, or train the model again"
+        ) from None
+    if theirs != charset.characters:
+        raise UserError(f"{path} belongs to a model with another charset; restore the file of this run")
+    counts = NgramCounts(
+        num_classes=len(charset) + 1, contexts_SC=contexts, followers_S=followers, classes_E=classes, times_E=times
+    )
+    return Prior(counts=counts, weight=weight, length_bonus=bonus)

@@ -1,33 +1,34 @@
-"""What a comparison gives every framework: the data of each rung, and how much of it."""
+"""The budgets of a comparison: the data of each rung, and how much every framework trains on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.errors import UserError, unknown_name
-from common.spec import RUNGS, reads_lines
+from common.errors import UserError
+from common.spec import RUNGS
+from common.tasks import task_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What every framework gets to train a rung."""
+    """How much every framework trains a rung."""
 
     examples: int
     """Training examples; 0 for all."""
     epochs: int
     learning_rate: float
-    """Peak; chosen by validation, see docs/log.md."""
+    """Peak learning rate, chosen by validation; see docs/log.md."""
     target: float
-    """What to reach in validation, for the time to it: an accuracy, or the CER of lines."""
+    """Accuracy, or CER for lines, that validation should reach; the report shows the time to it."""
     minutes: float
-    """About what a run takes on two cores; only the time left is told from it."""
+    """Approximate duration of a run on two cores; the progress bar estimates the remaining time from it."""
     dropout: float | None = None
-    """None for the rung's own. A model that sees its data two or three times learns it faster without."""
+    """Dropout; None for the rung's default. A model that sees its data only two or three times learns faster without."""
     max_characters: int = 0
-    """Longest line that is drawn; of rungs that read lines."""
+    """Lines only: characters of the longest line."""
     start: str = ""
-    """The rung whose run, by the same framework, gives its stem, if it is compared too."""
+    """Rung to take the stem's weights from, trained by the same framework, when that rung is compared as well."""
 
 
 TIERS: dict[str, dict[str, Budget]] = {
@@ -66,28 +67,25 @@ TIERS: dict[str, dict[str, Budget]] = {
 
 
 def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
-    """What each rung to compare is trained on.
+    """Rung to the data that it is trained on.
 
     Args:
-        rungs: those that were asked for; if none, all that the data is for.
-        data: NAME or NAME:FOLDER; "" for what is drawn, characters or lines.
+        rungs: the rungs to compare; if empty, all that read the data.
+        data: NAME or NAME:FOLDER; empty for drawn characters or lines.
 
     Raises:
-        UserError: unknown data, or a rung that was asked for reads something else.
+        UserError: unknown data, or a rung that does not read it.
     """
     if not data:
-        return {rung: "ink_lines" if reads_lines(rung) else "ink" for rung in rungs or RUNGS}
-    from common.data.sources import SOURCES  # imports Pillow
+        return {rung: task_of(rung).default_data for rung in rungs or RUNGS}
+    from common.data.sources import source_of  # imports Pillow
 
-    name = data.partition(":")[0]
-    if name not in SOURCES:
-        raise unknown_name("data", name, SOURCES)
-    holds = SOURCES[name].holds
-    fits = [rung for rung in RUNGS if reads_lines(rung) == (holds == "lines")]
+    name, holds = data.partition(":")[0], source_of(data).holds
+    fits = [rung for rung in RUNGS if task_of(rung).name == holds]
     other = [rung for rung in rungs if rung not in fits]
     if other:
         raise UserError(
             f"rung {other[0]} does not read {name}, which holds {holds}; compare {' and '.join(fits)} on it, "
-            "or leave --data out to give every rung what it reads"
+            "or leave --data out, and every rung gets data that it reads"
         )
     return dict.fromkeys(rungs or fits, data)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.report.figures import series, smoothed
-from common.report.results import Measure
+from common.evaluation.measure import Measure
+from common.report.series import percent_points, series, smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,9 @@ def learning_charts(
 
     def validation(axes: Axes, against: str) -> None:
         for name, rows in metrics.items():
-            _line(axes, name, styles, *_percent(series(rows, f"validation/{measure.metric}", against)), marked=True)
+            _line(
+                axes, name, styles, *percent_points(series(rows, f"validation/{measure.metric}", against)), marked=True
+            )
         axes.set_ylabel(f"validation {measure.name}, %")
         if measure.lower_is_better:
             axes.set_ylim(0, min(105, 1.05 * axes.get_ylim()[1]))  # a model that has learnt nothing may read too much
@@ -77,10 +79,6 @@ def learning_charts(
         "Training loss by step": losses,
     }
     return [(title, _svg(title, draw, ", ".join(metrics))) for title, draw in charts.items()]
-
-
-def _percent(points: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return points[0], 100 * points[1]
 
 
 def _line(axes: Axes, name: str, styles: Mapping[str, _Style], x: np.ndarray, y: np.ndarray, *, marked: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.data.dataset import Dataset
-from common.data.lines import LineDataset
-from common.errors import UserError, unknown_name
 from common.atomic import write_atomically
+from common.data.config import DataConfig
+from common.data.dataset import AnyDataset
+from common.errors import UserError, unknown_name
+from common.formatting import flattened
 from common.machine import machine, versions
 from common.recognizer import implementations
 from common.report.budgets import TIERS, data_of
@@ -22,7 +22,9 @@ from common.report.code import fingerprint, package_of
 from common.report.jobs import Settings, run_folder, run_suite, run_training, train_command
 from common.report.parity import Verdict, matrix, read_checks, verdict
 from common.report.table import print_tables
-from common.spec import RUNGS, LineSpec
+from common.spec import RUNGS
+from common.tasks import task_of
+from common.terminal import progress_bar
 
 SETTINGS, REPORT, PAGE = "compare.json", "report.json", "index.html"
 
@@ -137,7 +139,7 @@ def _claim(out: Path, settings: Settings) -> None:
         except (OSError, ValueError):
             raise UserError(f"{out} is not empty and holds no report; give --out a new folder") from None
         # field by field and package by package, so that the sentence names what differs
-        was, now = _flat(before), _flat(settings)
+        was, now = flattened(before), flattened(settings)
         for field in sorted(was.keys() | now.keys()):
             if was.get(field) != now.get(field):
                 raise UserError(
@@ -146,13 +148,6 @@ def _claim(out: Path, settings: Settings) -> None:
                 )
         return
     write_atomically(path, (json.dumps(settings, indent=1) + "\n").encode())
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= {f"{name} of {key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _parity(
@@ -215,7 +210,7 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str]) -> str:
 
     settings, pictures = report["settings"], {}
     for rung in settings["rungs"]:
-        budget, measure = settings["budgets"][rung], results.measure_of(rung)
+        budget, task = settings["budgets"][rung], task_of(rung)
         folders = {name: run_folder(out, rung, name) for name in shown}
         complete = {name: folder for name, folder in folders.items() if (folder / "result.json").exists()}
         found: dict[str, Any] = {"budget": budget, "rows": {}, "differences": [], "confusions": [], "versions": {}}
@@ -223,52 +218,39 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str]) -> str:
         if not complete:
             continue
         dataset = _load(rung, budget)
-        train = dataset.train.texts if isinstance(dataset, LineDataset) else None
+        train = task.texts(dataset.train)
         runs = {name: results.open_run(folder, dataset.charset) for name, folder in complete.items()}
         yardstick = runs.get(results.YARDSTICK)
         for name, run in runs.items():
-            again, of = (None, 0) if name == results.REFERENCE else results.read_again(run, dataset, measure.read_again)
+            again, of = (
+                (None, 0) if name == results.REFERENCE else results.read_again(run, dataset, task.measure.read_again)
+            )
             row = results.row(run, yardstick, budget["target"], train)
             found["rows"][name] = row | {"read_differently": again, "read_again": of}
             report["versions"] |= run.result["versions"]
         result = next(iter(runs.values())).result
-        about = ("examples", "characters", "unknown_examples", "buckets", "refused")  # all but the first of lines alone
+        about = ("examples", "characters", "unknown_examples", "buckets", "refused")  # all but the first for lines only
         found |= {name: result[name] for name in about if name in result}
-        found["differences"] = results.differences(runs, measure)
+        found["differences"] = results.differences(runs, task.measure)
         found["confusions"] = results.confusions(runs)
-        pictures[rung] = pictures_of(runs, settings["frameworks"], budget["target"], dataset.test, measure)
+        pictures[rung] = pictures_of(runs, settings["frameworks"], budget["target"], dataset.test, task.measure)
     return render(report, pictures)
 
 
-def _load(rung: str, budget: Mapping[str, Any]) -> Dataset | LineDataset:
-    """What the runs of a rung were trained on."""
-    from common.data import sources
-
-    spec = RUNGS[rung](num_classes=1)  # of the lines' height; the data has not said yet how many classes
-    if not isinstance(spec, LineSpec):
-        return sources.load(budget["data"], examples=budget["examples"])
-    return sources.load_lines(
-        budget["data"],
-        height=spec.height,
-        frames=spec.frames,
-        examples=budget["examples"],
-        max_characters=budget["max_characters"],
-    )
+def _load(rung: str, budget: Mapping[str, Any]) -> AnyDataset:
+    """The data that the runs of a rung were trained on."""
+    spec = RUNGS[rung](num_classes=1 + RUNGS[rung].extra_classes)  # the data will say how many classes
+    config = DataConfig(examples=budget["examples"], max_characters=budget["max_characters"] or 1)
+    return task_of(rung).load(budget["data"], spec, config)
 
 
 @contextmanager
 def _progress(minutes: float) -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr, on a terminal only; gives the function that says what was done and how much it was."""
-    if not sys.stderr.isatty():
-        yield lambda _said, _minutes: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    # the speed is that of the whole, not of the last 30 seconds: a run may take ten minutes
-    with Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True, speed_estimate_period=7200
-    ) as bar:
+    """A function that advances a bar on stderr: what was done, and its minutes."""
+    # the speed of the whole, not of the last 30 seconds: a run may take ten minutes
+    with progress_bar("share", speed_seconds=7200) as bar:
+        if bar is None:
+            yield lambda _said, _minutes: None
+            return
         task = bar.add_task("parity", total=minutes)
         yield lambda said, done: bar.update(task, advance=done, description=said)

@@ -1,18 +1,20 @@
-"""A contact sheet: what a data set looks like and how it is made up."""
+"""Contact sheets: examples of a data set, and the sizes of its splits."""
 
 # N examples or lines, H height, W width
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
-from common.data.dataset import Dataset, Split
+from common.data.characters import CharacterDataset, CharacterSplit
 from common.data.lines import LineDataset, LineSplit
 from common.errors import UserError
+from common.sampling import evenly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +24,11 @@ _ACROSS = 16  # examples of a class
 _MOST_ROWS = 32  # in one column of classes
 _GAP = 2  # pixels between images
 _LINES = 8  # of each split
+_EPOCHS = 3  # of augmentation
 _SPLITS = {"train": "#4c72b0", "validation": "#dd8452", "test": "#55a868"}
 
 
-def contact_sheet(dataset: Dataset, path: Path) -> None:
+def characters_sheet(dataset: CharacterDataset, path: Path) -> None:
     """Write a PNG with examples of each class, the sizes of the splits and the examples per class.
 
     Raises:
@@ -57,7 +60,7 @@ def lines_sheet(dataset: LineDataset, path: Path) -> None:
     """
     from matplotlib.figure import Figure  # slow to import
 
-    chosen = {name: _spread(len(dataset.split(name)), _LINES) for name in _SPLITS}
+    chosen = {name: np.array(evenly(len(dataset.split(name)), _LINES)) for name in _SPLITS}
     rows = max(map(len, chosen.values()))
     figure = Figure(figsize=(19, rows * 0.75 + 3.6), layout="constrained", facecolor="white")
     figure.suptitle(
@@ -74,6 +77,42 @@ def lines_sheet(dataset: LineDataset, path: Path) -> None:
     _save(figure, path)
 
 
+def augmentation_sheet(dataset: LineDataset, path: Path) -> None:
+    """Write a PNG with training lines, each beside what augmentation makes of it in the first epochs with seed 0.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to import
+
+    from common.data.augment import WIDEST, augment_line  # imports Pillow
+
+    split = dataset.train
+    chosen = evenly(len(split), _LINES)
+    figure = Figure(figsize=(19, 0.62 * len(chosen) + 0.9), layout="constrained", facecolor="white")
+    figure.suptitle(f"{dataset.name}: training lines and their augmentation", fontsize=18, fontweight="bold")
+    grid = figure.subplots(len(chosen), 1 + _EPOCHS, squeeze=False)
+    room = int(max(split.widths_N[chosen]) * WIDEST)
+    for row, i in zip(grid, chosen, strict=True):
+        image = split.image(i)
+        changed = [
+            augment_line(image, np.random.default_rng([0, epoch, i]), int(image.shape[1] * WIDEST))
+            for epoch in range(_EPOCHS)
+        ]
+        for axes, each in zip(row, (image, *changed), strict=True):
+            picture = np.zeros((split.height, room), np.uint8)
+            picture[:, : each.shape[1]] = each
+            axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="lanczos", aspect="equal")
+            axes.set_axis_off()
+    for axes, title in zip(grid[0], ("as it is", *(f"epoch {n + 1}" for n in range(_EPOCHS))), strict=True):
+        axes.set_title(title, fontsize=13)
+    _save(figure, path)
+
+
+SHEETS: dict[str, Callable[[Any, Path], None]] = {"characters": characters_sheet, "lines": lines_sheet}
+"""Task to the function that draws its contact sheet."""
+
+
 def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path, dpi=120, format="png")
@@ -84,20 +123,15 @@ def _save(figure: Figure, path: Path) -> None:
         ) from None
 
 
-def _spread(count: int, most: int) -> Int[np.ndarray, "_"]:
-    """At most so many of `count` places, spread evenly."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
-
-
-def _amount(name: str, split: Split | LineSplit, what: str = "") -> str:
+def _amount(name: str, split: CharacterSplit | LineSplit, what: str = "") -> str:
     writers = "" if split.writers_N is None else f" by {len(np.unique(split.writers_N)):,} writers"
     return f"{name}: {len(split):,}{' ' if what else ''}{what}{writers}"
 
 
-def _examples(split: Split, k: int) -> UInt8[np.ndarray, "H W"]:
+def _examples(split: CharacterSplit, k: int) -> UInt8[np.ndarray, "H W"]:
     """Images of class k side by side, drawn evenly from the whole split."""
     of_class = np.flatnonzero(split.labels_N == k)
-    chosen = of_class[_spread(len(of_class), _ACROSS)]
+    chosen = of_class[evenly(len(of_class), _ACROSS)]
     height, width = split.images_NHW.shape[1:]
     strip = np.zeros((height + _GAP, _ACROSS * (width + _GAP)), dtype=np.uint8)
     for i, image_HW in enumerate(split.images_NHW[chosen]):
@@ -105,7 +139,7 @@ def _examples(split: Split, k: int) -> UInt8[np.ndarray, "H W"]:
     return strip
 
 
-def _draw_classes(axes: Axes, dataset: Dataset, classes: range) -> None:
+def _draw_classes(axes: Axes, dataset: CharacterDataset, classes: range) -> None:
     picture = np.concatenate([_examples(dataset.train, k) for k in classes])
     row = picture.shape[0] / len(classes)
     axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="lanczos", aspect="equal")
@@ -115,7 +149,7 @@ def _draw_classes(axes: Axes, dataset: Dataset, classes: range) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _draw_counts(axes: Axes, dataset: Dataset) -> None:
+def _draw_counts(axes: Axes, dataset: CharacterDataset) -> None:
     classes = np.arange(len(dataset.charset))
     bottom = np.zeros(len(classes))
     for name, colour in _SPLITS.items():

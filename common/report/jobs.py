@@ -1,4 +1,4 @@
-"""The work of a comparison, each piece in a process of its own."""
+"""The jobs of a comparison, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.spec import reads_lines
-
 Settings = Mapping[str, Any]
-"""What a report is of: tier, data, rungs, frameworks, budgets with the data of each rung, code."""
+"""The settings of a report: tier, data, rungs, frameworks, budgets with the data of each rung, code."""
 
 
 def run_suite(report: Path, mark: str, settings: Settings) -> str:
-    """Run a part of the suite in its own process; the reason, if it did not come to an end."""
+    """Run a part of the suite in its own process. Returns the reason if it did not finish, else an empty text."""
     part = report.with_suffix(".part")
     chosen = f"({' or '.join(settings['rungs'])}) and ({' or '.join(settings['frameworks'])})"
-    # its folder, not its name: pytest reads the options that a package's conftest adds only where it is given a path
+    # the folder and not the name: pytest reads the options of a package's conftest only if it is given a path
     suite = importlib.util.find_spec("conformance")
     assert suite is not None
     assert suite.origin is not None
     command = [sys.executable, "-m", "pytest", str(Path(suite.origin).parent), "-m", mark, "-k", chosen]
-    # on every core, but one rung of one framework in one process, where what it compiled is kept
+    # on every core, but one rung of one framework in one process, which keeps what it compiled
     command += ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadgroup"]  # each takes a gigabyte
     done = _run([*command, "-q", "-p", "no:cacheprovider", "--report", str(part)], report.with_suffix(".log"))
     # 0: all passed; 1: some failed, which the report tells; 5: nothing is chosen, such as no fault that applies
@@ -36,17 +34,17 @@ def run_suite(report: Path, mark: str, settings: Settings) -> str:
 
 
 def run_folder(out: Path, rung: str, framework: str) -> Path:
-    """Where a run of the report stands."""
+    """The folder of a run of the report."""
     return out / "runs" / f"{rung}-{framework}"
 
 
 def run_training(out: Path, settings: Settings, rung: str, framework: str) -> str:
-    """Train, unless that is done; a run that was cut off goes on. The reason, if it did not come to an end."""
+    """Train, or continue an interrupted training. Returns the reason if it did not finish, else an empty text."""
     folder = run_folder(out, rung, framework)
     if (folder / "result.json").exists():
         return ""
     if folder.exists() and not (folder / "config.json").exists():
-        shutil.rmtree(folder)  # cut off before it began
+        shutil.rmtree(folder)  # interrupted before it began
     folder.parent.mkdir(exist_ok=True)
     command = train_command(settings, rung, framework, folder)
     done = _run([sys.executable, "-m", "common.cli", *command, "--resume"], folder.with_suffix(".log"))
@@ -57,19 +55,19 @@ def train_command(settings: Settings, rung: str, framework: str, folder: Path) -
     """The words after `fourhands`."""
     budget = settings["budgets"][rung]
     command = ["train", "--rung", rung, "--framework", framework, "--data", budget["data"], "--out", str(folder)]
-    command += ["--train.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
+    command += ["--data.examples", str(budget["examples"]), "--train.epochs", str(budget["epochs"])]
     command += ["--train.learning-rate", str(budget["learning_rate"])]
     if budget["dropout"] is not None:
         command += ["--spec.dropout", str(budget["dropout"])]
-    if reads_lines(rung):
-        command += ["--train.max-characters", str(budget["max_characters"])]
+    if budget["max_characters"]:
+        command += ["--data.max-characters", str(budget["max_characters"])]
     if budget["start"]:
         command += ["--start-from", str(folder.with_name(folder.name.replace(rung, budget["start"], 1)))]
     return command
 
 
 def _run(command: Sequence[str], log: Path) -> subprocess.CompletedProcess[str]:
-    """Run to the end, keep what it said beside the result."""
+    """Run to the end; the output is kept beside the result."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     return done

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from common.metrics import Edits, edit_operations
-from common.report.figures import DPI, LITERAL, QUIET, WRONG, drawable, label
 from common.formatting import percent
+from common.metrics import Edits, edit_operations
 from common.reading.result import Reading
+from common.report.drawing import DPI, LITERAL, QUIET, WRONG, drawable, label
 
 if TYPE_CHECKING:  # half a second to import, so only the functions that draw do
     from matplotlib.figure import Figure

@@ -16,18 +16,18 @@ from markupsafe import Markup
 from PIL import Image
 
 from common.data.dataset import Split
-from common.data.lines import LineSplit
+from common.evaluation.measure import Measure
+from common.formatting import duration, percent, significant, visible
 from common.metrics import edit_operations
 from common.report.charts import learning_charts
-from common.report.results import Finished, Measure, gallery, measure_of
-from common.formatting import duration, percent, significant, visible
-from common.spec import reads_lines
+from common.report.results import Finished, gallery
+from common.tasks import task_of
 
 # H height, W width
 
 GALLERIES = {
     "sample": ("A sample", "Test {examples}, taken evenly."),
-    "worst": ("Worst examples", "The most mistakes of all frameworks together; of as many, the most confident ones."),
+    "worst": ("Worst examples", "The most mistakes, all frameworks together; among equals, the most confident ones."),
     "disagreement": ("Where the frameworks disagree", "The most confident disagreements."),
 }
 
@@ -36,20 +36,21 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-        report: what stands in report.json.
-        pictures: rung to what `pictures_of` made.
+        report: the content of report.json.
+        pictures: rung to the result of `pictures_of`.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"percent": percent, "duration": duration, "significant": significant, "visible": visible}
-    environment.filters |= {"points": points, "reads_lines": reads_lines}
-    environment.globals["measure_of"] = measure_of
-    return environment.get_template("index.html").render(report=report, pictures=pictures)
+    environment.filters |= {"points": points}
+    environment.globals["task_of"] = task_of
+    tasks = {task_of(rung).name for rung in report["rungs"]}
+    return environment.get_template("index.html").render(report=report, pictures=pictures, tasks=tasks)
 
 
 def pictures_of(
-    runs: Mapping[str, Finished], order: list[str], target: float, test: Split | LineSplit, measure: Measure
+    runs: Mapping[str, Finished], order: list[str], target: float, test: Split, measure: Measure
 ) -> dict[str, Any]:
     """Charts and galleries of one rung."""
     metrics = {name: run.metrics for name, run in runs.items()}
@@ -65,10 +66,9 @@ def points(share: float) -> str:
 
 
 def pieces(truth: str, read: str) -> list[tuple[str, str]]:
-    """What was read, piece by piece, with what it is.
+    """The text that was read, in pieces, each with its kind.
 
-    right; wrong, read for something else; extra, where nothing stands; and between them missed, what stands there and
-    was not read.
+    right; wrong, read instead of another character; extra, an insertion; and between them missed, a deletion.
     """
     edits = edit_operations(truth, read)
     kinds = {place: "wrong" if true else "extra" for true, said, _, place in edits if said}
@@ -81,7 +81,7 @@ def pieces(truth: str, read: str) -> list[tuple[str, str]]:
     return [(kind, "".join(text for _, text in group)) for kind, group in together]
 
 
-def _card(runs: Mapping[str, Finished], index: int, test: Split | LineSplit) -> dict[str, Any]:
+def _card(runs: Mapping[str, Finished], index: int, test: Split) -> dict[str, Any]:
     truth = next(iter(runs.values())).truths[index]
     readings = [
         {
@@ -93,8 +93,7 @@ def _card(runs: Mapping[str, Finished], index: int, test: Split | LineSplit) -> 
         }
         for name, run in runs.items()
     ]
-    image_HW = test.images[index] if isinstance(test, LineSplit) else test.images_NHW[index]
-    return {"image": _data_uri(image_HW), "truth": truth, "readings": readings}
+    return {"image": _data_uri(test.image(index)), "truth": truth, "readings": readings}
 
 
 def _data_uri(image_HW: UInt8[np.ndarray, "H W"]) -> str:

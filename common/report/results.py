@@ -1,4 +1,4 @@
-"""The figures of finished runs, side by side: of characters and of lines."""
+"""The figures of finished runs, side by side."""
 
 # N examples, F frameworks
 
@@ -16,73 +16,42 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from common.charset import Charset
-from common.data.dataset import Dataset
-from common.data.lines import LineDataset
-from common.evaluation.characters import evenly
-from common.evaluation.evaluation import judge
+from common.data.dataset import AnyDataset
+from common.evaluation.measure import Measure
 from common.metrics import bootstrap_interval, count_edits, error_rate
 from common.recognizer import load_implementation
 from common.report.code import lines_by_file
-from common.report.figures import read_metrics
-from common.spec import reads_lines
+from common.report.series import read_metrics
+from common.sampling import evenly
+from common.tasks import task_of
 from common.weights import load_weights
 
-YARDSTICK = "pytorch"  # step times are told relative to this framework's
-REFERENCE = "numpy"  # reads every run's weights once more
+YARDSTICK = "pytorch"  # step times are relative to this framework's
+REFERENCE = "numpy"  # reads some test examples again with every run's weights
 
 _COPIED = ("parameters", "examples_per_second", "step_seconds", "compile_seconds", "peak_memory_mb", "seconds")
-_OF_CHARACTERS = ("accuracy", "accuracy_interval", "accuracy_case_folded")
-_OF_LINES = ("cer", "cer_interval", "wer", "wer_interval", "substitutions", "insertions", "deletions")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """By what the runs of a rung are judged."""
-
-    metric: str
-    """Its name in the results, and after `validation/` in metrics.jsonl."""
-    name: str
-    """What to call it."""
-    examples: str
-    """What to call the test examples."""
-    lower_is_better: bool
-    read_again: int
-    """At most so many test examples are read by the reference too, which takes its time."""
-
-    def reached(self, value: float, target: float) -> bool:
-        """Whether the value is as good as the target; NaN never is."""
-        return value <= target if self.lower_is_better else value >= target
-
-
-ACCURACY = Measure(metric="accuracy", name="accuracy", examples="images", lower_is_better=False, read_again=1000)
-CER = Measure(metric="cer", name="CER", examples="lines", lower_is_better=True, read_again=200)
-
-
-def measure_of(rung: str) -> Measure:
-    """CER of the rungs that read lines, accuracy of the others."""
-    return CER if reads_lines(rung) else ACCURACY
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A complete run. A character counts as a text of one character."""
+    """A complete run. A single character counts as a text of one character."""
 
     folder: Path
     result: dict[str, Any]
     metrics: list[dict[str, float]]
     truths: Sequence[str]
     texts: Sequence[str]
-    """What was read."""
+    """The texts that the model read."""
     confidence_N: Float[np.ndarray, "N"]
     edits_N: Int[np.ndarray, "N"]
-    """Mistakes in each reading."""
+    """Edits of each reading."""
     characters_N: Int[np.ndarray, "N"]
-    """Length of each truth."""
+    """Characters of each true text."""
     writers_N: Int[np.ndarray, "N"] | None
 
     @property
     def wrong_N(self) -> Bool[np.ndarray, "N"]:
-        """Which test examples were not read right."""
+        """Whether each test example was read wrong."""
         return np.asarray(self.edits_N > 0)
 
 
@@ -90,8 +59,8 @@ def open_run(folder: Path, charset: Charset) -> Finished:
     """Read a complete run folder.
 
     Args:
-        folder: of the run.
-        charset: of the data; gives the classes in a run of characters their names.
+        folder: the run folder.
+        charset: of the data; names the classes of a run of characters.
     """
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
         found = dict(arrays)
@@ -122,13 +91,13 @@ def seconds_to_target(metrics: Sequence[Mapping[str, float]], target: float, mea
 
 
 def row(run: Finished, yardstick: Finished | None, target: float, train: Sequence[str] | None = None) -> dict[str, Any]:
-    """A framework's line in the table.
+    """A framework's row in the table.
 
     Args:
-        run: of the framework.
-        yardstick: the run whose steps are 1.
-        target: for the time to it.
-        train: of a run of lines, the texts that it was trained on.
+        run: the run of the framework.
+        yardstick: the run that step times are relative to.
+        target: the validation score whose time is shown.
+        train: lines only: the texts of the training split.
     """
     result, code = run.result, lines_by_file(run.result["framework"])
     rung = result["rung"]
@@ -136,7 +105,7 @@ def row(run: Finished, yardstick: Finished | None, target: float, train: Sequenc
     if yardstick and yardstick.result["step_seconds"] and result["step_seconds"]:
         relative = result["step_seconds"] / yardstick.result["step_seconds"]
     figures = {
-        "seconds_to_target": seconds_to_target(run.metrics, target, measure_of(rung)),
+        "seconds_to_target": seconds_to_target(run.metrics, target, task_of(rung).measure),
         "step_relative": relative,
         "lines_of_rung": code.get(f"{rung}.py"),
         "lines_in_all": sum(code.values()),
@@ -147,7 +116,7 @@ def row(run: Finished, yardstick: Finished | None, target: float, train: Sequenc
             "lines_of_rung": sum(code.get(name, 0) for name in (f"{rung}.py", "stem.py")),
             "characters_per_second": speed and speed * sum(map(len, train)) / len(train),
         }
-    copied = _OF_CHARACTERS if train is None else _OF_LINES
+    copied = task_of(rung).measure.figures
     return {name: result[name] for name in (*copied, *_COPIED)} | figures
 
 
@@ -183,18 +152,18 @@ def differences(runs: Mapping[str, Finished], measure: Measure) -> list[dict[str
 def confusions(runs: Mapping[str, Finished], limit: int = 12) -> list[dict[str, Any]]:
     """The most frequent mistakes of all frameworks together, with each one's share in them.
 
-    `truth` is "" where nothing stands, `read` where nothing was read; `examples` is how often the true character stands
-    in the test texts, None for nothing.
+    `truth` is "" for an inserted character, `read` is "" for a deleted one; `examples` is how often the true character
+    occurs in the test texts, None for an insertion.
     """
     mistakes = {name: count_edits(run.truths, run.texts).pairs for name, run in runs.items()}
-    stands = Counter(c for text in next(iter(runs.values())).truths for c in text)
+    occurrences = Counter(c for text in next(iter(runs.values())).truths for c in text)
     total: Counter[tuple[str, str]] = sum(mistakes.values(), Counter())
     return [
         {
             "truth": truth,
             "read": read,
             "times": {name: pairs[truth, read] for name, pairs in mistakes.items()},
-            "examples": stands[truth] if truth else None,
+            "examples": occurrences[truth] if truth else None,
         }
         for (truth, read), _ in sorted(total.items(), key=lambda item: (-item[1], item[0]))[:limit]
     ]
@@ -204,7 +173,7 @@ def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]
     """Test examples worth looking at: a sample, the worst mistakes, and where the frameworks disagree."""
     confidence_FN = np.stack([run.confidence_N for run in runs.values()])
     edits_FN = np.stack([run.edits_N for run in runs.values()])
-    # the worst: most mistakes in all; of as many, those that were made most confidently
+    # the worst: the most edits; among equals, the most confident readings
     blame_N = edits_FN.sum(axis=0) + np.where(edits_FN > 0, confidence_FN, 0).mean(axis=0)
     split_N = np.array([len(set(texts)) > 1 for texts in zip(*(run.texts for run in runs.values()), strict=True)])
     count = edits_FN.shape[1]
@@ -214,17 +183,22 @@ def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]
         return [int(i) for i in order[among_N[order]][:limit]]
 
     return {
-        "sample": [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, limit + 2)).round())][1:-1],
+        "sample": evenly(count, limit),
         "worst": largest(blame_N, np.asarray(blame_N > 0)),
         "disagreement": largest(confidence_FN.sum(axis=0), split_N),
     }
 
 
-def read_again(run: Finished, dataset: Dataset | LineDataset, limit: int) -> tuple[int, int]:
-    """How many test examples the reference reads differently with the weights of this run, and of how many it reads."""
+def read_again(run: Finished, dataset: AnyDataset, limit: int) -> tuple[int, int]:
+    """Read test examples again with the reference implementation and the weights of a run.
+
+    Returns:
+        The number of examples that the reference reads differently, and the number of examples that it read.
+    """
     content = load_weights(run.folder / "weights.safetensors")
     recognizer = load_implementation(REFERENCE)(content.spec)
     recognizer.load_weights(content.weights)
     chosen = evenly(len(dataset.test), limit)
-    seen = judge(recognizer, content.charset, dataset.test.take(np.array(chosen)), dataset.charset)
-    return sum(seen.reading(place).text != run.texts[i] for place, i in enumerate(chosen)), len(chosen)
+    test = dataset.test.take(np.array(chosen))
+    evaluation = task_of(content.spec).evaluate(recognizer, content.charset, test, dataset.charset)
+    return sum(evaluation.reading(place).text != run.texts[i] for place, i in enumerate(chosen)), len(chosen)

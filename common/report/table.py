@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.report.results import CER, measure_of
 from common.formatting import duration, percent, significant
 
 _PIPE_WIDTH = 150  # where there is no terminal to fit
 
 
 def print_tables(report: Mapping[str, Any], page: Path) -> None:
-    """Parity, then a table per rung, then what went wrong, and where the page is."""
+    """Print parity, a table per rung, the failures, and the path of the page."""
     from rich.console import Console
     from rich.table import Table
 
@@ -31,14 +30,14 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
     console.print(parity)
 
     for rung, found in report["rungs"].items():
-        measure, budget = measure_of(rung), found["budget"]
+        measure, budget = task_of(rung).measure, found["budget"]
         table = Table(title=f"{rung} on {budget['data']}", title_justify="left")
         table.add_column("framework")
         for column in (
-            *(("CER", "95% interval", "WER") if measure is CER else ("accuracy", "95% interval")),
+            *(heading for heading, _ in measure.shown),
             "parameters",
             f"to {percent(budget['target'], 0)}",
-            "lines/s" if measure is CER else "examples/s",
+            f"{measure.examples}/s",
             "step, ×PyTorch",
             "peak memory",
             "first step",
@@ -46,14 +45,11 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
         ):
             table.add_column(column, justify="right")
         for name, row in found["rows"].items():
-            low, high = row[f"{measure.metric}_interval"]
             reached = row["seconds_to_target"]
             memory = row["peak_memory_mb"]
             table.add_row(
                 name,
-                percent(row[measure.metric], 2),
-                f"{percent(low)} to {percent(high)}",
-                *([percent(row["wer"], 2)] if measure is CER else []),
+                *(_score(row[field]) for _, field in measure.shown),
                 f"{row['parameters']:,}",
                 "not reached" if reached is None else duration(reached),
                 significant(row["examples_per_second"]),
@@ -76,3 +72,8 @@ def print_tables(report: Mapping[str, Any], page: Path) -> None:
     for failure in report["failures"]:
         console.print(f"failed: {failure['what']}: {failure['reason']}")
     console.print(f"the report: {page}", soft_wrap=True)
+
+
+def _score(value: float | Sequence[float]) -> str:
+    """A share, or an interval of shares, in percent."""
+    return f"{percent(value[0])} to {percent(value[1])}" if isinstance(value, Sequence) else percent(value, 2)

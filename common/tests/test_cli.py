@@ -17,14 +17,15 @@ from safetensors.numpy import save_file
 
 from common.charset import ALPHANUMERIC
 from common.commands import train, verify
+from common.config import TrainConfig
 from common.data import sources
+from common.data.character_image import to_character
 from common.data.idx import write_idx
-from common.data.images import load_image, to_character
+from common.data.images import load_image
 from common.evaluation.characters import predict_logits
 from common.recognizer import load_implementation
 from common.spec import RUNGS
 from common.tests.conftest import Command
-from common.config import TrainConfig
 from common.training.run import Clock
 from common.weights import load_weights
 
@@ -126,7 +127,7 @@ def test_golden_example_is_of_the_very_weights_in_the_file(finished: Path) -> No
 def test_flags_reach_the_run(tiny: list[str], tmp_path: Path, command: Command) -> None:
     flags = ["--rung", "cnn", "--spec.channels", "2", "3", "--train.learning-rate", "3e-3", "--train.epochs", "1"]
     data = tiny[tiny.index("--data") :]
-    assert command("train", *flags, *data, "--train.examples", "64", "--out", tmp_path / "run").code == 0
+    assert command("train", *flags, *data, "--data.examples", "64", "--out", tmp_path / "run").code == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["rung"], config["spec"]["channels"], config["spec"]["num_classes"]) == ("cnn", [2, 3], 10)
     assert (config["train"]["learning_rate"], config["train"]["examples"]) == (3e-3, 64)

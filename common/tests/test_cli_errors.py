@@ -215,7 +215,7 @@ def test_resume_from_a_damaged_checkpoint(finished: Path, tiny: list[str], tmp_p
 
 
 def test_more_examples_than_there_are(tiny: list[str], tmp_path: Path, command: Command) -> None:
-    command(*tiny, "--train.examples", "271", "--out", tmp_path / "run").refuses("271", "there are 270")
+    command(*tiny, "--data.examples", "271", "--out", tmp_path / "run").refuses("271", "there are 270")
     assert not (tmp_path / "run").exists()
 
 

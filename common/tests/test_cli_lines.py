@@ -13,11 +13,12 @@ from PIL import Image
 
 from common.charset import Charset
 from common.cli import main
+from common.config import TrainConfig
 from common.data import sources
-from common.data.lines import LineDataset, LineSplit, Refused
+from common.data.dataset import Refused
+from common.data.lines import LineDataset, LineSplit
 from common.spec import RUNGS
 from common.tests.conftest import Command
-from common.config import TrainConfig
 from common.weights import load_weights
 
 SIZES = {
@@ -187,7 +188,7 @@ def test_same_flags_give_the_same_weights_and_a_resumed_run_too(
 
 def test_run_starts_from_another_charset_s_weights(finished: Path, tmp_path: Path, command: Command) -> None:
     rung = json.loads((finished / "config.json").read_text())["rung"]
-    few = ["--train.examples", "40", "--train.epochs", "1", "--train.learning-rate", "1e-9"]
+    few = ["--data.examples", "40", "--train.epochs", "1", "--train.learning-rate", "1e-9"]
     flags = [*arguments(rung, tmp_path / "run"), "--data", "pages:x", "--start-from", finished, *few]
     outcome = command(*flags)
     assert outcome.code == 0
@@ -210,9 +211,9 @@ def test_start_from_weights_of_other_sizes_is_refused(finished: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("rung", "flag", "words"),
     [
-        ("lstm_ctc", ["--train.balance"], "train.balance is for characters"),
+        ("lstm_ctc", ["--data.balance"], "train.balance is for characters"),
         ("mlp", ["--train.augment"], "are for lines"),
-        ("mlp", ["--train.writer-pattern", "x"], "are for lines"),
+        ("mlp", ["--data.writer-pattern", "x"], "are for lines"),
     ],
 )
 def test_flags_of_the_other_kind_of_data_are_refused(

@@ -10,7 +10,7 @@ import pytest
 
 from common.charset import ALPHANUMERIC
 from common.data import emnist, emnist_lines, prepared
-from common.data.dataset import Split
+from common.data.characters import CharacterSplit
 from common.data.idx import write_idx
 from common.data.line_image import to_height
 from common.data.sources import load_lines
@@ -94,7 +94,7 @@ def test_lines_have_the_form_of_scanned_ones(data: str) -> None:
 def test_letters_stand_on_one_base_line_with_the_heights_they_have_in_writing(height: int) -> None:
     block = np.zeros((1, 28, 28), np.uint8)
     block[0, 4:24, 8:20] = 255
-    split = Split(images_NHW=block, labels_N=np.zeros(1, np.int64))
+    split = CharacterSplit(images_NHW=block, labels_N=np.zeros(1, np.int64))
 
     def rows(text: str) -> tuple[float, float]:
         glyphs = {c: np.zeros(1, np.int64) for c in text}
@@ -119,7 +119,7 @@ def test_letters_stand_on_one_base_line_with_the_heights_they_have_in_writing(he
 def test_narrow_and_equal_letters_can_still_be_aligned() -> None:
     block = np.zeros((1, 28, 28), np.uint8)
     block[0, 4:24, 14] = 255
-    split = Split(images_NHW=block, labels_N=np.zeros(1, np.int64))
+    split = CharacterSplit(images_NHW=block, labels_N=np.zeros(1, np.int64))
     for text in ("l", "ill", "Illinois 111", "llll"):
         glyphs = {c: np.zeros(1, np.int64) for c in text}
         for seed in range(40):

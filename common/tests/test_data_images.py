@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from common.data import ink
+from common.data.character_image import to_character
 from common.data.idx import read_idx
-from common.data.images import load_image, to_character
+from common.data.images import load_image
 from common.errors import UserError
 
 CHARACTER = ink.draw_page(7)[33]  # 28×28, an X

@@ -12,7 +12,8 @@ from PIL import Image
 
 from common.charset import Charset
 from common.data import prepared, sources
-from common.data.lines import LineDataset, LineSplit, Refused
+from common.data.dataset import Refused
+from common.data.lines import LineDataset, LineSplit
 from common.data.sources import load, load_lines
 from common.errors import UserError
 from common.tests.conftest import Command

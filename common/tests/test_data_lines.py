@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from common.charset import Charset
-from common.data.lines import LineBatches, LineSplit, Selected, bucket_widths, pad, pad_labels
+from common.data.line_batches import LineBatches
+from common.data.lines import LineSplit, Selected, bucket_widths, pad, pad_labels
 
 LETTERS = Charset(tuple("abcdefghij"))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common.data import prepared as module
-from common.data.lines import Refused
+from common.data.dataset import Refused
 from common.data.prepared import Line, Prepared, prepare
 from common.errors import UserError
 

@@ -12,23 +12,23 @@ import pytest
 from PIL import Image
 
 from common.charset import DIGITS
-from common.data.dataset import Batches, Dataset, Split
+from common.data.characters import CharacterBatches, CharacterDataset, CharacterSplit
 from common.data.idx import write_idx
 from common.data.images import load_image
-from common.report.contact_sheet import contact_sheet
 from common.data.sources import SOURCES, load, prepare
 from common.data.splits import balanced, hold_out, subset
 from common.errors import UserError
+from common.report.contact_sheet import contact_sheet
 
 
-def numbered(labels: list[int] | np.ndarray) -> Split:
+def numbered(labels: list[int] | np.ndarray) -> CharacterSplit:
     """A split whose image i holds the number i in its first two pixels."""
     images = np.zeros((len(labels), 28, 28), dtype=np.uint8)
     images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(len(labels)), 256)
-    return Split(images_NHW=images, labels_N=np.asarray(labels, dtype=np.int64))
+    return CharacterSplit(images_NHW=images, labels_N=np.asarray(labels, dtype=np.int64))
 
 
-def numbers(split: Split) -> list[int]:
+def numbers(split: CharacterSplit) -> list[int]:
     first = split.images_NHW[:, 0, :2].astype(int)
     return [int(number) for number in first[:, 0] * 256 + first[:, 1]]
 
@@ -127,7 +127,7 @@ def test_batches_are_the_same_bytes_for_any_number_of_workers() -> None:
     hashes = set()
     for workers in (0, 1, 4):
         content = hashlib.sha256()
-        batches = Batches(split, batch_size=64, seed=3, workers=workers)
+        batches = CharacterBatches(split, batch_size=64, seed=3, workers=workers)
         for epoch in range(2):
             sizes = []
             for batch in batches.epoch(epoch):
@@ -140,7 +140,7 @@ def test_batches_are_the_same_bytes_for_any_number_of_workers() -> None:
 
 def test_an_epoch_holds_every_example_once_in_an_order_of_its_own() -> None:
     split = numbered(np.arange(300) % 10)
-    batches = Batches(split, batch_size=32, seed=0, workers=2)
+    batches = CharacterBatches(split, batch_size=32, seed=0, workers=2)
     orders = []
     for epoch in range(2):
         images = np.concatenate([batch.images_BHW1 for batch in batches.epoch(epoch)])
@@ -153,7 +153,7 @@ def test_an_epoch_holds_every_example_once_in_an_order_of_its_own() -> None:
 
 def test_the_contact_sheet_is_a_png_that_shows_every_class(tmp_path: Path) -> None:
     split = numbered(np.arange(30) % 10)
-    dataset = Dataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split)
+    dataset = CharacterDataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split)
     blank = tmp_path / "blank.png"
     contact_sheet(dataset, blank)
     split.images_NHW[split.labels_N == 6, 4:24, 4:24] = 255
@@ -168,7 +168,8 @@ def test_the_contact_sheet_is_a_png_that_shows_every_class(tmp_path: Path) -> No
 def test_a_contact_sheet_of_a_class_without_examples_is_drawn(tmp_path: Path) -> None:
     split = numbered([0, 1, 3])
     contact_sheet(
-        Dataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split), tmp_path / "sheet.png"
+        CharacterDataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split),
+        tmp_path / "sheet.png",
     )
     with Image.open(tmp_path / "sheet.png") as image:
         assert image.format == "PNG"
@@ -176,6 +177,6 @@ def test_a_contact_sheet_of_a_class_without_examples_is_drawn(tmp_path: Path) ->
 
 def test_a_contact_sheet_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     split = numbered([0, 1])
-    dataset = Dataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split)
+    dataset = CharacterDataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split)
     with pytest.raises(UserError, match=r"cannot write the contact sheet to .*No such file or directory"):
         contact_sheet(dataset, tmp_path / "missing" / "sheet.png")

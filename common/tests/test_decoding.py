@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from common.data.lines import pad_labels
-from common.reading.decoding import ctc_beam, ctc_character_confidence, ctc_greedy, ctc_log_likelihood, decoded_texts
 from common.metrics import log_softmax
+from common.reading.decoding import ctc_beam, ctc_character_confidence, ctc_greedy, ctc_log_likelihood, decoded_texts
 from common.reading.ngram import CharacterNgram
 
 Text = tuple[int, ...]

@@ -12,10 +12,10 @@ import pytest
 from common import line_evaluation
 from common.charset import Charset
 from common.data.lines import LineSplit
-from common.reading.decoding import ctc_log_likelihood
 from common.errors import UserError
 from common.evaluation.lines import BATCH_SIZE, LineEvaluation, ctc_search, evaluate_lines, read_lines
 from common.metrics import log_softmax
+from common.reading.decoding import ctc_log_likelihood
 from common.spec import LSTMCTCSpec, TransformerSpec
 from common.weights import Golden
 
@@ -208,10 +208,10 @@ def test_golden_example_is_what_the_model_says_of_narrow_lines() -> None:
     recognizer: Any = Oracle()
     golden: Golden = look(recognizer, columns, texts).golden(recognizer)
     assert golden.widths_G is not None
-    assert golden.labels_GN is not None
+    assert golden.labels_GL is not None
     assert len(golden.widths_G) == 4
     assert golden.widths_G.max() <= 10
-    assert golden.labels_GN.tolist() == [[1]] * 4, "without what the model does not know"
+    assert golden.labels_GL.tolist() == [[1]] * 4, "without what the model does not know"
     again = recognizer.logits(golden.images_GHW[..., None].astype(np.float32) / 255, golden.widths_G)
     np.testing.assert_array_equal(again, golden.logits)
 

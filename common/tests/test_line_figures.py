@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from common.formatting import reached
 from common.metrics import count_edits
+from common.reading.result import Reading
 from common.report import figures
 from common.report.line_figures import marked, sheet_of_mistakes
-from common.formatting import reached
-from common.reading.result import Reading
 
 AWKWARD = ("a $b$ _c^2 \\frac", "中文🤣", "tab\tand\nmore", "", "ﬀ ẞ ✓ ȼ ▒")
 

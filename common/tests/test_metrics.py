@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from common.charset import ALPHANUMERIC, DIGITS, Charset
-from common.data.dataset import Split
+from common.data.characters import CharacterSplit
 from common.errors import UserError
-from common.evaluation.characters import BATCH_SIZE, Evaluation, evaluate, evenly, score
+from common.evaluation.characters import BATCH_SIZE, CharacterEvaluation, evaluate, score
 from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, log_softmax, most_confused
 from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.spec import MLPSpec
 
 
@@ -85,11 +86,11 @@ class Oracle:
         return 9 * np.eye(self.spec.num_classes, dtype=np.float32)[pixel_B]
 
 
-def look(classes: int, charset: Charset, pixels: list[int], labels: list[int], data: Charset) -> Evaluation:
+def look(classes: int, charset: Charset, pixels: list[int], labels: list[int], data: Charset) -> CharacterEvaluation:
     images_NHW = np.zeros((len(pixels), 2, 2), np.uint8)
     images_NHW[:, 0, 0] = pixels
     recognizer: Recognizer = Oracle(classes)  # type: ignore[assignment]  # a recognizer that only reads
-    return evaluate(recognizer, charset, Split(images_NHW=images_NHW, labels_N=np.array(labels)), data)
+    return evaluate(recognizer, charset, CharacterSplit(images_NHW=images_NHW, labels_N=np.array(labels)), data)
 
 
 def test_every_example_is_scored_the_last_batch_too() -> None:
@@ -131,7 +132,7 @@ def test_data_without_any_character_of_the_model_is_refused() -> None:
 
 
 def test_images_of_another_size_are_refused() -> None:
-    split = Split(images_NHW=np.zeros((1, 3, 2), np.uint8), labels_N=np.array([0]))
+    split = CharacterSplit(images_NHW=np.zeros((1, 3, 2), np.uint8), labels_N=np.array([0]))
     with pytest.raises(UserError, match="3×2 where the model reads 2×2"):
         evaluate(Oracle(10), DIGITS, split, DIGITS)  # type: ignore[arg-type]
 
@@ -140,7 +141,7 @@ def test_sample_shows_examples_of_the_whole_split_then_the_surest_mistakes() -> 
     logits_NK = np.zeros((100, 10), np.float32)
     logits_NK[:, 0] = np.arange(100) / 10  # not so sure that the probabilities round to 1
     labels_N = np.where(np.isin(np.arange(100), (20, 40, 60)), 5, 0)
-    split = Split(images_NHW=np.zeros((100, 2, 2), np.uint8), labels_N=labels_N)
+    split = CharacterSplit(images_NHW=np.zeros((100, 2, 2), np.uint8), labels_N=labels_N)
     assert score(logits_NK, DIGITS, labels_N, split).sample(5, 2) == [*evenly(100, 3), 60, 40]
 
 

@@ -12,11 +12,11 @@ from matplotlib.text import Text
 
 from common.charset import DIGITS, Charset
 from common.errors import UserError
+from common.formatting import duration, percent, significant, visible
+from common.reading.result import Reading
 from common.report import figures, results
 from common.report.code import code_lines, fingerprint, lines_by_file
 from common.report.parity import matrix, verdict
-from common.formatting import duration, percent, significant, visible
-from common.reading.result import Reading
 
 IMAGE_HW = np.zeros((28, 28), np.uint8)
 AWKWARD = Charset(("$", "_", "\\", "^", "%", " ", "中", "🤣", "\n"))

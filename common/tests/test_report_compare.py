@@ -14,7 +14,7 @@ import pytest
 
 from common.charset import Charset
 from common.data import sources
-from common.data.dataset import Dataset, Split
+from common.data.characters import CharacterDataset, CharacterSplit
 from common.errors import UserError
 from common.report import compare as module
 from common.report import jobs, results
@@ -28,14 +28,14 @@ SPEC = MLPSpec(num_classes=3, hidden_dims=(4,))
 FRAMEWORKS = ("numpy", "pytorch")
 
 
-def dataset() -> Dataset:
+def dataset() -> CharacterDataset:
     rng = np.random.default_rng(0)
 
-    def split(count: int) -> Split:
+    def split(count: int) -> CharacterSplit:
         images_NHW = rng.integers(0, 256, (count, 28, 28)).astype(np.uint8)
-        return Split(images_NHW=images_NHW, labels_N=np.arange(count) % 3, writers_N=np.arange(count) // 6)
+        return CharacterSplit(images_NHW=images_NHW, labels_N=np.arange(count) % 3, writers_N=np.arange(count) // 6)
 
-    return Dataset(name="ink", charset=CHARSET, train=split(6), validation=split(6), test=split(60))
+    return CharacterDataset(name="ink", charset=CHARSET, train=split(6), validation=split(6), test=split(60))
 
 
 def make_run(folder: Path, framework: str) -> None:

@@ -209,7 +209,7 @@ def test_command_of_a_run_of_lines_says_how_long_they_may_be(tmp_path: Path) -> 
     settings = {"budgets": {"lstm_ctc": budget, "cnn": budget | {"data": "ink"}}}
     words = " ".join(jobs.train_command(settings, "lstm_ctc", "jax", tmp_path))
     assert "--data ink_lines" in words
-    assert words.endswith("--train.examples 10 --train.epochs 1 --train.learning-rate 0.1 --train.max-characters 7")
+    assert words.endswith("--data.examples 10 --train.epochs 1 --train.learning-rate 0.1 --data.max-characters 7")
     assert "max-characters" not in " ".join(jobs.train_command(settings, "cnn", "jax", tmp_path))
     budget["dropout"] = 0
     assert "--spec.dropout 0" in " ".join(jobs.train_command(settings, "lstm_ctc", "jax", tmp_path))

@@ -1,23 +1,21 @@
-"""A progress bar with the time that is left, on a terminal only."""
+"""The progress bar of a training run, on a terminal only."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from common.terminal import counting_bar
-from common.training.run import Observer, Progress, State
+from common.recognizer import Recognizer, State
+from common.terminal import progress_bar
+from common.training.run import Observer, Progress
 
 if TYPE_CHECKING:
     import rich.progress
 
-    from common.recognizer import Recognizer
-
 
 class _Bar:
-    """An `Observer` that moves a bar."""
+    """An `Observer` that advances a bar."""
 
     def __init__(self, bar: rich.progress.Progress, total_steps: int, done: int) -> None:
         self._bar = bar
@@ -29,14 +27,11 @@ class _Bar:
         )
 
     def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:
-        """Nothing to show; the keeper records."""
+        """Nothing to show."""
 
 
 @contextmanager
-def progress_bar(total_steps: int, done: int) -> Iterator[list[Observer]]:
+def training_bar(total_steps: int, done: int) -> Iterator[list[Observer]]:
     """The observers that show progress on stderr: one on a terminal, none in a pipe."""
-    if not sys.stderr.isatty():
-        yield []
-        return
-    with counting_bar() as bar:
-        yield [_Bar(bar, total_steps, done)]
+    with progress_bar() as bar:
+        yield [] if bar is None else [_Bar(bar, total_steps, done)]

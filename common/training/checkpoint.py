@@ -1,4 +1,4 @@
-"""Everything a run needs to go on after an epoch, in one safetensors file."""
+"""Checkpoints: all that a run needs to continue after an epoch, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from common.errors import UserError
 from common.atomic import write_atomically
-from common.training.run import Progress, State
+from common.errors import UserError
+from common.recognizer import State
+from common.training.run import Progress
 
 FORMAT = "fourhands-checkpoint-2"
 
@@ -24,17 +25,17 @@ class Best:
     epoch: int
     """From 1."""
     score: float
-    """Of the validation split; higher is better."""
+    """Score on the validation split; higher is better."""
     rates: dict[str, float]
-    """What was reached there: accuracy, or cer and wer."""
+    """Validation figures of that epoch: accuracy, or cer and wer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """How a run stood at the end of an epoch."""
+    """The state of a run at the end of an epoch."""
 
     state: State
-    """What the implementation's loop asked to keep."""
+    """The state of the implementation's loop."""
     progress: Progress
     best: Best
 
@@ -43,7 +44,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint atomically.
 
     Raises:
-        UserError: the folder is not writable, or the disk is full; the checkpoint before stays.
+        UserError: the folder is not writable, or the disk is full; the earlier checkpoint stays.
     """
     metadata = {
         "format": FORMAT,
@@ -56,7 +57,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote.
+    """Read a checkpoint.
 
     Raises:
         UserError: the file is no checkpoint, or is damaged.

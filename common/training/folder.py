@@ -1,4 +1,4 @@
-"""The run folder: where everything of a run stands, and who may write there."""
+"""The run folder: the files of a run, and when they may be written."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
 from common.atomic import write_atomically
+from common.errors import UserError
+from common.formatting import flattened
 from common.training.checkpoint import Checkpoint, load_checkpoint
 
+WEIGHTS, PRIOR = "weights.safetensors", "prior.safetensors"
 Config = dict[str, Any]
-"""Resolved: framework, rung, device, data, spec, train; JSON-ready."""
+"""The resolved configuration, ready for JSON: framework, rung, device, data, data_config, spec, train."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,22 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """What was asked for, every default filled in."""
+        """The configuration, with every default filled in."""
         return self.path / "config.json"
 
     @property
     def weights(self) -> Path:
-        """Of the epoch that was best by validation."""
-        return self.path / "weights.safetensors"
+        """Weights of the epoch that was best in validation."""
+        return self.path / WEIGHTS
+
+    @property
+    def prior(self) -> Path:
+        """The character language model of a run of `lstm_ctc`."""
+        return self.path / PRIOR
 
     @property
     def checkpoint(self) -> Path:
-        """There until the run is complete."""
+        """The last checkpoint; deleted when the run is complete."""
         return self.path / "checkpoint.safetensors"
 
     @property
@@ -47,11 +54,11 @@ class RunFolder:
 
     @property
     def result(self) -> Path:
-        """There once the run is complete."""
+        """The figures; written when the run is complete."""
         return self.path / "result.json"
 
     def check_free(self, *, resume: bool) -> None:
-        """See whether a run may be written here, before any long work begins.
+        """Check that a run may be written here, before any long work begins.
 
         Raises:
             UserError: the folder is taken, complete, or cannot be made.
@@ -73,10 +80,10 @@ class RunFolder:
             raise UserError(f"the run in {self.path} is complete; there is nothing to resume, give --out a new folder")
 
     def open(self, config: Config) -> Checkpoint | None:
-        """Make the folder, or take up the run that was cut off in it; `check_free` came before.
+        """Make the folder, or continue the interrupted run in it. Call `check_free` first.
 
         Returns:
-            Where the run stood, or None if it begins.
+            The checkpoint to continue from; None if the run starts.
 
         Raises:
             UserError: the run there has another configuration, or the folder cannot be written.
@@ -93,7 +100,7 @@ class RunFolder:
         return load_checkpoint(self.checkpoint) if self.checkpoint.is_file() else None
 
     def complete(self, result: Mapping[str, Any]) -> None:
-        """Write result.json, which closes the run."""
+        """Write result.json, which completes the run."""
         self.write_json(self.result, result)
         self.checkpoint.unlink(missing_ok=True)
 
@@ -109,22 +116,14 @@ class RunFolder:
 
     def _check_same(self, config: Config) -> None:
         try:
-            before = _flat(json.loads(self.config.read_text(encoding="utf-8")))
+            before = flattened(json.loads(self.config.read_text(encoding="utf-8")))
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"{self.config} cannot be read ({error}); restore it or give --out a new folder") from None
         # through JSON, so that tuples compare as the lists they are written as
-        now = _flat(json.loads(json.dumps(config)))
+        now = flattened(json.loads(json.dumps(config)))
         for field in sorted(before.keys() | now.keys()):
             if before.get(field) != now.get(field):
                 raise UserError(
                     f"the run in {self.path} has {field} {before.get(field)!r} and not {now.get(field)!r}; "
                     "resume with the same flags, or give --out a new folder"
                 )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields as `train.epochs`."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

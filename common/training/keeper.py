@@ -1,4 +1,4 @@
-"""What is done with a run as it goes: validate, keep the best weights, record, and make it resumable."""
+"""The observer that keeps a run: it validates, keeps the best weights, records, and writes checkpoints."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from common.charset import Charset
-from common.data.dataset import Split
-from common.data.lines import LineSplit
+from common.data.dataset import AnyDataset
 from common.errors import UserError
-from common.evaluation.characters import evenly
-from common.evaluation.evaluation import Judgement, judge
-from common.recognizer import Recognizer
+from common.evaluation.evaluation import Evaluation
+from common.recognizer import Recognizer, State
+from common.sampling import evenly
+from common.tasks import Task
 from common.training.checkpoint import Best, Checkpoint, save_checkpoint
 from common.training.folder import RunFolder
-from common.reading.result import Recorder
-from common.training.run import Progress, State
+from common.training.recorders import Recorder
+from common.training.run import Progress
 from common.weights import WeightsFile, save_weights
 
 SAMPLE_READINGS = 16
@@ -25,15 +24,15 @@ SAMPLE_READINGS = 16
 class Keeper:
     """An `Observer` that keeps a run in its folder.
 
-    The checkpoint is written last in an epoch, so whatever a crash leaves behind is written again, the same, when the
-    run is resumed.
+    The checkpoint is the last file that an epoch writes. After a crash, a resumed run thus writes the other files of
+    that epoch again, with the same content.
 
     Args:
-        folder: of the run.
-        validation: judges which epoch is best.
-        charset: of the data and so of the model.
-        recorders: are told of every step and epoch.
-        histograms: whether a recorder wants arrays, which cost a backward pass per epoch.
+        folder: the run folder.
+        task: evaluates the model on the validation split.
+        dataset: the data of the run.
+        recorders: receive every step and epoch.
+        histograms: whether to record arrays, which costs a backward pass per epoch.
         provenance: goes into the weights file.
         best: the best epoch before this process, if the run is resumed.
     """
@@ -41,8 +40,8 @@ class Keeper:
     def __init__(
         self,
         folder: RunFolder,
-        validation: Split | LineSplit,
-        charset: Charset,
+        task: Task,
+        dataset: AnyDataset,
         *,
         recorders: Sequence[Recorder],
         histograms: bool,
@@ -50,8 +49,8 @@ class Keeper:
         best: Best | None,
     ) -> None:
         self._folder = folder
-        self._validation = validation
-        self._charset = charset
+        self._task = task
+        self._dataset = dataset
         self._recorders = recorders
         self._histograms = histograms
         self._provenance = provenance
@@ -63,12 +62,13 @@ class Keeper:
             recorder.scalars(progress.step, {"train/loss": loss, "train/learning_rate": learning_rate})
 
     def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:
-        """Validate, keep the weights if they are the best so far, record, checkpoint.
+        """Validate, keep the weights if they are the best so far, record, write a checkpoint.
 
         Raises:
-            UserError: the validation loss is not finite, or something cannot be written; what was kept before stays.
+            UserError: the validation loss is not finite, or a file cannot be written; earlier files stay.
         """
-        seen = judge(recognizer, self._charset, self._validation, self._charset)
+        charset, validation = self._dataset.charset, self._dataset.validation
+        seen = self._task.evaluate(recognizer, charset, validation, charset)
         if not math.isfinite(seen.loss):
             raise UserError(
                 f"the validation loss became {seen.loss} after epoch {progress.epoch} (step {progress.step}); "
@@ -80,7 +80,7 @@ class Keeper:
             self._save_weights(recognizer, seen)
         values = {"validation/loss": seen.loss} | {f"validation/{name}": rate for name, rate in rates.items()}
         values["seconds"] = progress.seconds
-        readings = [seen.reading(i) for i in evenly(len(self._validation), SAMPLE_READINGS)]
+        readings = [seen.reading(i) for i in evenly(len(validation), SAMPLE_READINGS)]
         for recorder in self._recorders:
             recorder.scalars(progress.step, {"epoch": progress.epoch, **values})
             recorder.readings(progress.step, readings)
@@ -88,19 +88,19 @@ class Keeper:
             self._record_histograms(progress.step, recognizer, seen)
         save_checkpoint(self._folder.checkpoint, Checkpoint(state=state, progress=progress, best=self.best))
 
-    def _save_weights(self, recognizer: Recognizer, seen: Judgement) -> None:
+    def _save_weights(self, recognizer: Recognizer, seen: Evaluation) -> None:
         assert self.best is not None, "weights are saved when they are the best"
         reached = {f"validation_{name}": rate for name, rate in self.best.rates.items()}
         content = WeightsFile(
             spec=recognizer.spec,
-            charset=self._charset,
+            charset=self._dataset.charset,
             weights=recognizer.export_weights(),
             golden=seen.golden(recognizer),
             provenance=self._provenance | {"epoch": self.best.epoch} | reached,
         )
         save_weights(self._folder.weights, content)
 
-    def _record_histograms(self, step: int, recognizer: Recognizer, seen: Judgement) -> None:
+    def _record_histograms(self, step: int, recognizer: Recognizer, seen: Evaluation) -> None:
         _, gradients = recognizer.loss_and_gradients(seen.first_batch())
         arrays = {f"weights/{name}": array for name, array in recognizer.export_weights().items()}
         arrays |= {f"gradients/{name}": array for name, array in gradients.items()}

@@ -1,4 +1,4 @@
-"""Where a run's figures are kept: JSON lines always, TensorBoard and Weights & Biases on request."""
+"""Recorders keep the figures of a run: JSON lines always, TensorBoard and Weights & Biases on request."""
 
 # H height, W width
 
@@ -14,17 +14,34 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from common.errors import UserError, unknown_name
 from common.atomic import write_atomically
-from common.formatting import caption
-from common.reading.result import Reading, Recorder
+from common.errors import UserError, unknown_name
+from common.formatting import flattened, percent, visible
+from common.reading.result import Reading
 
 METRICS = "metrics.jsonl"
 BINS = 64
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """Keeps a run's figures. Steps count from 1 and never go back within a recorder."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Named numbers at a step, such as `train/loss` or `validation/accuracy`."""
+
+    def histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Named arrays at a step, such as `weights/dense.0.kernel` or `gradients/dense.0.kernel`."""
+
+    def readings(self, step: int, readings: list[Reading]) -> None:
+        """A few sample readings at a step."""
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """The run has ended; `summary` is the content of result.json, or empty if the run failed or was stopped."""
 
 
 def open_recorders(names: Iterable[str], folder: Path, config: dict[str, Any], *, first_step: int) -> list[Recorder]:
@@ -34,8 +51,8 @@ def open_recorders(names: Iterable[str], folder: Path, config: dict[str, Any], *
         names: of `tensorboard` and `wandb`.
         folder: the run folder, which exists.
         config: the resolved configuration, JSON-ready.
-        first_step: the first step that will be recorded: 1, or where a resumed run goes on. What stands in the
-            folder of that step or a later one is dropped, as it will be recorded again.
+        first_step: the first step that will be recorded: 1, or the first step of a resumed run. Records of that step
+            and later ones are dropped from the folder, because they will be recorded again.
 
     Raises:
         UserError: an unknown name, a recorder that is not installed, or a folder that cannot be written.
@@ -61,9 +78,9 @@ def open_recorders(names: Iterable[str], folder: Path, config: dict[str, Any], *
 
 
 class JsonLines:
-    """One object per call to `scalars`: `{"step": 1, "train/loss": 4.1}`. What is not finite is written as null.
+    """One object per call to `scalars`: `{"step": 1, "train/loss": 4.1}`. A value that is not finite becomes null.
 
-    Every line is on its way to the disk when `scalars` returns, so the file's length is that of what was recorded.
+    The line is written, without a buffer, before `scalars` returns.
     """
 
     def __init__(self, path: Path, *, first_step: int) -> None:
@@ -86,7 +103,7 @@ class JsonLines:
             raise _cannot_write(self._path, error) from error
 
     def histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
-        """Not kept: a line is for a figure."""
+        """Not kept: a line holds numbers."""
 
     def readings(self, step: int, readings: list[Reading]) -> None:
         """Not kept: the run folder has its own sheet of readings."""
@@ -98,8 +115,8 @@ class JsonLines:
 class TensorBoard:
     """Event files in RUN/tensorboard, written without TensorFlow.
 
-    `tensorboard.summary.writer.EventFileWriter` would import TensorFlow wherever it is installed, and so slow down
-    and disturb a run of another framework; its `RecordWriter` does not.
+    `tensorboard.summary.writer.EventFileWriter` imports TensorFlow wherever it is installed, which slows down and
+    disturbs a run of another framework. `RecordWriter` does not.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, first_step: int) -> None:
@@ -123,7 +140,7 @@ class TensorBoard:
         self._write(first_step, session_log=start)
         text = "    " + json.dumps(config, indent=2, ensure_ascii=False).replace("\n", "\n    ")  # Markdown for code
         self._write(0, summary=text_pb("config", text))
-        self._write(0, summary=hparams_pb(_flat(config), trial_id=folder.resolve().name))
+        self._write(0, summary=hparams_pb(_plain(config), trial_id=folder.resolve().name))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._write(step, summary=self._summary(value=[{"tag": k, "simple_value": v} for k, v in values.items()]))
@@ -148,7 +165,8 @@ class TensorBoard:
         self._write(step, summary=self._summary(value=rows))
 
     def readings(self, step: int, readings: list[Reading]) -> None:
-        from common.report.figures import png, sheet_of_readings
+        from common.report.drawing import png
+        from common.report.figures import sheet_of_readings  # matplotlib is slow to import
 
         encoded = png(sheet_of_readings(readings, f"Readings at step {step}"))
         width, height = _png_size(encoded)
@@ -174,9 +192,9 @@ class TensorBoard:
 
 
 class WandB:
-    """A Weights & Biases run, its files in RUN/wandb; its id is kept there, so a resumed run goes on under it.
+    """A Weights & Biases run with its files in RUN/wandb. Its id is kept there, so that a resumed run keeps it.
 
-    The client's own environment variables hold: WANDB_MODE (online, offline, disabled), WANDB_PROJECT, WANDB_ENTITY.
+    The client's own environment variables apply: WANDB_MODE (online, offline, disabled), WANDB_PROJECT, WANDB_ENTITY.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, first_step: int) -> None:
@@ -224,7 +242,16 @@ class WandB:
 
     def close(self, summary: Mapping[str, Any]) -> None:
         self._run.summary.update(dict(summary))
-        self._run.finish()
+        self._run.finish(exit_code=0 if summary else 1)  # without it, W&B shows a crashed run as finished
+
+
+def caption(reading: Reading) -> str:
+    """One line: the true text where it is known, the text that was read, and its confidence."""
+    read = f"read {visible(reading.text)} ({percent(reading.confidence, 0)})"
+    if reading.truth is None:
+        return read
+    sign = "✓" if reading.text == reading.truth else "✗"
+    return f"{sign} true {visible(reading.truth)}, {read}"
 
 
 RECORDERS: dict[str, type[TensorBoard] | type[WandB]] = {"tensorboard": TensorBoard, "wandb": WandB}
@@ -255,15 +282,12 @@ def _bins(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return counts, edges
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """`{"train": {"epochs": 3}}` as `{"train.epochs": 3}`; what is no number, truth value or text becomes JSON."""
-    flat: dict[str, bool | int | float | str] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value if isinstance(value, bool | int | float | str) else json.dumps(value)
-    return flat
+def _plain(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """Flat settings; a value that is no number, truth value or text becomes JSON."""
+    return {
+        name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        for name, value in flattened(config).items()
+    }
 
 
 def _png_size(encoded: bytes) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Weights to start from, of a model that may have had another charset, or been another rung with the same stem."""
+"""Warm start: initial weights from another model, which may have another charset, or be another rung with this stem."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from common.charset import Charset
 from common.errors import UserError
-from common.spec import LineSpec, Spec, reads_lines, spec_to_dict
+from common.spec import Spec, spec_to_dict
 from common.weights import Weights, WeightsFile, initial_weights
 
-# what may differ between two models that still mean the same by their weights
+# fields that may differ between two models whose weights have the same meaning
 _FREE = ("num_classes", "dropout")
 
 
@@ -21,20 +21,20 @@ class Start:
 
     weights: Weights
     carried: str
-    """What was carried over, in words."""
+    """The part of the other model that was used, in words."""
 
 
 def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> Start:
-    """The weights of another model, its classes put in the places that their characters have here.
+    """The weights of another model, with its classes moved to the places of the same characters in this charset.
 
-    Characters that it did not know start as they do in a model from this seed. Between the rungs that read lines, the
-    stem alone is carried over.
+    Characters that the other model does not know start as in a new model with this seed. From another rung that reads
+    lines, only the stem is used.
 
     Raises:
-        UserError: it has other sizes, or is of another rung without a stem in common.
+        UserError: the other model has other sizes, or is another rung without a stem.
     """
     weights = initial_weights(spec, seed)
-    if isinstance(spec, LineSpec) and isinstance(before.spec, LineSpec) and spec.rung != before.spec.rung:
+    if spec.stem and before.spec.stem and spec.rung != before.spec.rung:
         if (spec.height, spec.stem) != (before.spec.height, before.spec.stem):
             raise UserError(
                 f"the stem of the {before.spec.rung} to start from has other sizes; "
@@ -53,8 +53,8 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
     of_character_K = charset.translation(before.charset)
     known = np.flatnonzero(of_character_K >= 0)
     source, target = known, of_character_K[known]
-    if reads_lines(spec.rung):  # class 0 is no character, and the same in both
-        source, target = np.append(0, source + 1), np.append(0, target + 1)
+    extra = np.arange(spec.extra_classes)  # the classes that are no character have the same meaning in both models
+    source, target = np.append(extra, source + len(extra)), np.append(extra, target + len(extra))
     for name, array in before.weights.items():
         if name == "embedding.kernel":
             weights[name][target] = array[source]
@@ -66,5 +66,5 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
 
 
 def _outputs(spec: Spec) -> list[str]:
-    """The parameters whose last axis is the classes: kernel and bias of the last layer."""
+    """The parameters whose last axis is the classes: the kernel and the bias of the last layer."""
     return list(spec.parameters())[-2:]

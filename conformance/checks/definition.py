@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from common.data.lines import LineBatch
+from common.batch import LineBatch
 from common.spec import LineSpec
 from conformance import golden, line_oracle, oracle
 from conformance.checks.subject import Subject, formulas_fit, golden_run

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from common.batch import to_float
 from common.data import sources
-from common.data.dataset import Split, to_float
-from common.data.lines import LineBatches, LineDataset
+from common.data.characters import CharacterSplit
+from common.data.line_batches import LineBatches
+from common.data.lines import LineDataset
 from common.evaluation.lines import evaluate_lines
-from common.spec import reads_lines
+from common.spec import RUNGS
 from conformance import golden
 from conformance.checks.subject import Subject, fit_golden, hold_exactly
 from conformance.tolerances import Mismatch
@@ -32,7 +34,7 @@ def one_batch_is_learnt_by_heart(subject: Subject) -> float:
 def unseen_writers_are_read(subject: Subject) -> float:
     """A little training reads characters, or short lines, of writers unseen in it; returns the share missed."""
     recipe = golden.QUICK[subject.rung]
-    if reads_lines(subject.rung):
+    if RUNGS[subject.rung].task == "lines":
         return _learns_lines(subject, recipe)
     dataset = sources.load("ink", examples=recipe.config.examples)
     return _learns_characters(subject, recipe, dataset.train, dataset.validation)
@@ -81,7 +83,7 @@ def resumed_run_equals_an_unbroken_one(subject: Subject) -> float:
     return worst
 
 
-def _learns_characters(subject: Subject, recipe: golden.Recipe, train: Split, judged_by: Split) -> float:
+def _learns_characters(subject: Subject, recipe: golden.Recipe, train: CharacterSplit, judged_by: CharacterSplit) -> float:
     model = subject.worker.build(recipe.spec, device=subject.device, dtype=subject.dtype)
     model.fit(recipe.config, golden.batches_of(recipe.spec, recipe.config, train))
     images = judged_by.images_NHW

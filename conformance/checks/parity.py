@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from common.data.lines import LineBatch
-from common.spec import LineSpec
+from common.batch import LineBatch
 from common.config import TrainConfig
+from common.spec import LineSpec
 from common.weights import Golden, WeightsFile, initial_weights, load_weights, save_weights
 from conformance import golden
 from conformance.checks.lines import line_reading_does_not_depend_on_its_batch
@@ -50,7 +50,7 @@ def file_is_read_by_the_reference(subject: Subject) -> float:
     weights, batch = golden_run(subject, spec, golden.SGD).weights, golden.golden_batch(spec)
     logits = subject.model(spec, weights).logits(*batch.inputs)
     images_GHW = np.rint(255 * batch.images_BHW1[..., 0]).astype(np.uint8)
-    of_lines = {"widths_G": batch.widths_B, "labels_GN": batch.labels_BL} if isinstance(batch, LineBatch) else {}
+    of_lines = {"widths_G": batch.widths_B, "labels_GL": batch.labels_BL} if isinstance(batch, LineBatch) else {}
     example = Golden(images_GHW=images_GHW, logits=logits, **of_lines)
     charset = golden.charset_of(spec)
     with TemporaryDirectory() as folder:

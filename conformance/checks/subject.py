@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from common.data.dataset import Batch
-from common.data.lines import LineBatch
+from common.batch import Batch, LineBatch
+from common.config import TrainConfig
 from common.recognizer import Device, DType, Recognizer
 from common.spec import Spec
-from common.config import TrainConfig
 from common.weights import Weights
 from conformance import golden, line_oracle, oracle
 from conformance.tolerances import Mismatch, hold, tolerance

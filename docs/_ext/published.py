@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.formatting import duration, percent, significant
-from common.spec import reads_lines
+from common.tasks import task_of
 
 PASSED = "passed"
 _HIDDEN = "not shown: parity did not pass"
@@ -76,7 +76,7 @@ def runs(folder: Path, name: str) -> str:
     verdicts = read_json(folder, "report.json")["parity"]["verdicts"]
     parts = [_circumstances(content["date"], content["machine"], content["command"])]
     for lines in (False, True):
-        results = [result for result in content["results"] if reads_lines(result["rung"]) == lines]
+        results = [result for result in content["results"] if (task_of(result["rung"]).name == "lines") == lines]
         if results:
             parts.append(_runs(results, verdicts, _LINE_SCORES if lines else _SCORES))
     return "\n\n".join(parts)
@@ -125,7 +125,7 @@ def _parity(report: Mapping[str, Any]) -> str:
 
 
 def _rung(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    budget, lines = found["budget"], reads_lines(rung)
+    budget, lines = found["budget"], task_of(rung).name == "lines"
     scores = _LINE_SCORES if lines else {name: field for name, field in _SCORES.items() if name != "case folded"}
     rows = []
     for name, verdict in report["parity"]["verdicts"].items():

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.batch import to_float
 from common.charset import ALPHANUMERIC, DIGITS
 from common.data import ink, mnist
-from common.data.dataset import Dataset, Split, to_float
+from common.data.characters import CharacterDataset, CharacterSplit
 from common.data.download import DATA_ROOT, cache_folder
 from common.errors import UserError
 
@@ -48,7 +49,7 @@ def load_digits(examples: int, *, dtype: str) -> Digits:
 
 
 # --- at hand
-def mnist_at_hand() -> Dataset | None:
+def mnist_at_hand() -> CharacterDataset | None:
     """MNIST from the data root or the cache; None where its files are not there, or not whole."""
     roots = [os.environ[DATA_ROOT]] if DATA_ROOT in os.environ else []
     for root in (*roots, cache_folder()):
@@ -59,7 +60,7 @@ def mnist_at_hand() -> Dataset | None:
     return None
 
 
-def _rows(split: Split, most: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+def _rows(split: CharacterSplit, most: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     digits_N = np.flatnonzero(split.labels_N < len(DIGITS))
     chosen = split.take(np.random.default_rng(0).permutation(digits_N)[:most])
     rows_ND = to_float(chosen.images_NHW).reshape(len(chosen), -1)

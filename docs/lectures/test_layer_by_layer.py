@@ -23,7 +23,7 @@ from layer_by_layer import (
     start_weights,
 )
 
-from common.data.dataset import Batch
+from common.batch import Batch
 from common.data.idx import write_idx
 from common.data.ink import draw_page
 from common.spec import MLPSpec

@@ -18,9 +18,9 @@ import traps
 
 from common.charset import Charset
 from common.data.lines import frames_needed
-from common.evaluation.characters import evenly
+from common.sampling import evenly
 from common.spec import RUNGS, positions
-from common.config import learning_rates
+from common.training.schedule import learning_rates
 from common.weights import Golden, WeightsFile, initial_weights, load_weights, save_weights
 from conformance import golden
 from conformance.tolerances import tolerance

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 import common
-from common.data.dataset import Batches, Split
+from common.config import TrainConfig
+from common.data.characters import CharacterBatches, CharacterSplit
 from common.errors import UserError
 from common.machine import machine, versions
 from common.recognizer import Device, load_implementation
 from common.spec import CNNSpec
-from common.config import TrainConfig
 from common.training.run import Run
 
 FRAMEWORKS = "numpy", "pytorch", "jax"
@@ -37,7 +37,7 @@ def step_seconds(framework: str, device: Device, batch_size: int) -> float:
     images = rng.integers(0, 256, (13 * batch_size, spec.height, spec.width), np.uint8)
     labels = rng.integers(0, spec.num_classes, len(images), np.int32)
     model = load_implementation(framework)(spec, device=device)
-    batches = Batches(Split(images_NHW=images, labels_N=labels), batch_size=batch_size, seed=0)
+    batches = CharacterBatches(CharacterSplit(images_NHW=images, labels_N=labels), batch_size=batch_size, seed=0)
     run = Run(TrainConfig(epochs=1, batch_size=batch_size), batches)
     model.fit(run)
     return median(run.clock.durations[3:])

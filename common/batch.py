@@ -1,0 +1,59 @@
+"""Batches: what one training step sees, on the NumPy side of the border."""
+
+# B batch, N examples, H height, W width, L label length
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Images of one character each."""
+
+    images_BHW1: Float[np.ndarray, "B H W 1"]
+    """float32, ink 1 on paper 0."""
+    labels_B: Int[np.ndarray, "B"]
+    """int32, class of each image."""
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """The arguments of `Recognizer.logits`."""
+        return (self.images_BHW1,)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of a loss."""
+        return self.images_BHW1, self.labels_B
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineBatch:
+    """Images of one line each, padded to one width."""
+
+    images_BHW1: Float[np.ndarray, "B H W 1"]
+    """float32, ink 1 on paper 0; 0 past a line's own width."""
+    widths_B: Int[np.ndarray, "B"]
+    """int32, each line's own columns, at least 1."""
+    labels_BL: Int[np.ndarray, "B L"]
+    """int32, classes of the characters, from 1; 0 past the end."""
+    label_lengths_B: Int[np.ndarray, "B"]
+    """int32, characters."""
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """The arguments of `Recognizer.logits`."""
+        return self.images_BHW1, self.widths_B, self.labels_BL
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of a loss."""
+        return self.images_BHW1, self.widths_B, self.labels_BL, self.label_lengths_B
+
+
+def to_float(images_NHW: UInt8[np.ndarray, "N H W"]) -> Float[np.ndarray, "N H W 1"]:
+    """uint8 images (ink 255) as float32 (ink 1) with a channel axis."""
+    return (images_NHW.astype(np.float32) / np.float32(255))[..., None]

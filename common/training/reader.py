@@ -1,0 +1,97 @@
+"""A trained model that reads images."""
+
+# H height, W width
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from common.errors import UserError
+from common.reading.result import Reading
+from common.reading.search import Search
+from common.recognizer import Device, Recognizer
+from common.tasks import task_of
+from common.training.trained import open_recognizer, open_search, open_weights
+from common.weights import WeightsFile
+
+if TYPE_CHECKING:
+    pass
+
+Source = "str | Path | bytes | UInt8[np.ndarray, 'H W'] | PIL.Image.Image"
+"""An image: a file's path, a file's content, an array of grey levels, or a Pillow image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A trained model in one framework, ready to read images of one character or one line each."""
+
+    content: WeightsFile
+    recognizer: Recognizer
+    framework: str
+    """Name of the framework that computes."""
+    note: str
+    """What a person should know about that choice; usually empty."""
+    run: Path
+
+    @classmethod
+    def open(cls, run: Path, framework: str | None, device: Device) -> Reader:
+        """A reader of a run folder or a weights file; see `fourhands.load`.
+
+        With `framework` None, the framework that trained the model computes, or NumPy if that is not installed.
+        """
+        content = open_weights(run)
+        recognizer, name, note = open_recognizer(content, framework, device)
+        return cls(content=content, recognizer=recognizer, framework=name, note=note, run=run)
+
+    @property
+    def charset(self) -> str:
+        """The characters that the model knows."""
+        return "".join(self.content.charset.characters)
+
+    def read(self, image: Any, *, beam: int = 0, ngram: bool = False) -> Reading:
+        """Read one image.
+
+        Args:
+            image: a path, the bytes of an image file, an array of grey levels (uint8, height × width), or a Pillow
+                image; of any size, dark on light or light on dark.
+            beam: `lstm_ctc` only: width of the beam search; 0 takes the best path.
+            ngram: `lstm_ctc` only: weigh the texts of the beam with the run's character language model.
+
+        Returns:
+            The text, its probability and, for a line, the probability of each character.
+
+        Raises:
+            UserError: an image that cannot be read, is blank or is not what the model reads, or a search that the
+                model cannot use.
+        """
+        return self.read_all([image], beam=beam, ngram=ngram)[0]
+
+    def read_all(self, images: Sequence[Any], *, beam: int = 0, ngram: bool = False) -> list[Reading]:
+        """Read several images, in batches; see `read`."""
+        if not images:
+            return []
+        search: Search = open_search(self.run, self.content, beam=beam, ngram=ngram)
+        task = task_of(self.content.spec)
+        prepared = [self._prepared(image) for image in images]
+        return task.read(self.recognizer, self.content.charset, prepared, search)
+
+    def _prepared(self, image: Any) -> UInt8[np.ndarray, "H W"]:
+        from common.data.images import grey_levels, load_image  # imports Pillow
+
+        task = task_of(self.content.spec)
+        if isinstance(image, str | Path):
+            try:
+                return task.prepare(load_image(Path(image)), self.content.spec)
+            except UserError as error:
+                said = str(error)
+                raise UserError(said if said.startswith(str(image)) else f"{image}: {said}") from None
+        if isinstance(image, bytes):
+            return task.prepare(load_image(io.BytesIO(image)), self.content.spec)
+        return task.prepare(grey_levels(image), self.content.spec)

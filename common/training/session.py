@@ -1,0 +1,183 @@
+"""One training run from start to end: data, model, training, test, and the files of the run folder."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.config import TrainConfig
+from common.data.config import DataConfig
+from common.data.dataset import AnyDataset
+from common.machine import peak_memory_mb, versions
+from common.reading.ngram import save_prior
+from common.recognizer import Device, Recognizer, load_implementation
+from common.spec import Spec, parameter_count, spec_to_dict
+from common.tasks import Task, task_of
+from common.training.bar import training_bar
+from common.training.folder import Config, RunFolder
+from common.training.keeper import Keeper
+from common.training.run import Clock, Run
+from common.training.trained import open_weights
+from common.training.warm_start import carry_over
+from common.weights import load_weights
+
+PROVENANCE = ("framework", "data", "data_config", "device", "start_from", "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What to train, on what, and where to keep it."""
+
+    spec: Spec
+    """The model; fields that the data decides are overwritten."""
+    framework: str
+    data: str
+    """NAME or NAME:FOLDER."""
+    out: Path
+    """The run folder."""
+    device: Device = "cpu"
+    train: TrainConfig
+    data_config: DataConfig = field(default_factory=DataConfig)
+    start_from: Path | None = None
+    """A run folder or a weights file with initial weights."""
+    record: Sequence[str] = ()
+    """Recorders besides metrics.jsonl."""
+    resume: bool = False
+    """Whether to continue an interrupted run."""
+
+    def run(self) -> dict[str, Any]:
+        """Train, evaluate on the test split, and draw.
+
+        Returns:
+            The content of result.json.
+
+        Raises:
+            UserError: anything that the user can correct; files that were written before it stay.
+        """
+        task, folder = task_of(self.spec), RunFolder(self.out)
+        folder.check_free(resume=self.resume)
+        task.check(self.spec, self.train, self.data_config)
+        build = load_implementation(self.framework)
+        before = None if self.start_from is None else open_weights(self.start_from)
+        dataset = task.load(self.data, self.spec, self.data_config)
+        spec = task.decide(self.spec, dataset)
+        start = None if before is None else carry_over(before, spec, dataset.charset, self.train.seed)
+        recognizer = build(spec, seed=self.train.seed, device=self.device)
+        if start is not None:
+            recognizer.load_weights(start.weights)
+        config: Config = {
+            "framework": self.framework,
+            "rung": spec.rung,
+            "device": self.device,
+            "data": self.data,
+            "data_config": asdict(self.data_config),
+            "spec": spec_to_dict(spec),
+            "start_from": None if self.start_from is None else str(self.start_from),
+            "train": asdict(self.train),
+        }
+        started = {} if start is None else {"started_with": start.carried}
+        return self._train(task, recognizer, folder, dataset, config, started)
+
+    def _train(
+        self,
+        task: Task,
+        recognizer: Recognizer,
+        folder: RunFolder,
+        dataset: AnyDataset,
+        config: Config,
+        started: Mapping[str, str],
+    ) -> dict[str, Any]:
+        from common.training.recorders import open_recorders
+
+        checkpoint = folder.open(config)
+        progress = checkpoint.progress if checkpoint else None
+        done = progress.step if progress else 0
+        recorders = open_recorders(self.record, folder.path, config, first_step=done + 1)
+        summary: Mapping[str, Any] = {}
+        try:
+            software = versions(recognizer.packages)
+            keeper = Keeper(
+                folder,
+                task,
+                dataset,
+                recorders=recorders,
+                histograms=bool(self.record),
+                provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
+                best=checkpoint.best if checkpoint else None,
+            )
+            batches = task.batches(dataset, recognizer.spec, self.train)
+            # the run reports a loss that overflows, in words; NumPy need not warn of it as well
+            with (
+                training_bar(self.train.epochs * len(batches), done) as bars,
+                np.errstate(over="ignore", invalid="ignore"),
+            ):
+                run = Run(
+                    self.train,
+                    batches,
+                    observers=[keeper, *bars],
+                    checkpoint=checkpoint.state if checkpoint else None,
+                    progress=progress,
+                )
+                recognizer.fit(run)
+            assert keeper.best is not None, "a run has at least one epoch"
+            memory = peak_memory_mb()
+            recognizer.load_weights(load_weights(folder.weights).weights)
+            evaluation = task.evaluate(recognizer, dataset.charset, dataset.test, dataset.charset)
+            prior = task.choose_prior(recognizer, dataset.charset, dataset)
+            if prior is not None:
+                save_prior(folder.prior, prior, dataset.charset)
+            result = {
+                "rung": config["rung"],
+                "framework": config["framework"],
+                "device": config["device"],
+                "data": config["data"],
+                "split": "test",
+                "seed": self.train.seed,
+                **started,
+                **evaluation.figures(),
+                "parameters": parameter_count(recognizer.spec),
+                "epochs": self.train.epochs,
+                "best_epoch": keeper.best.epoch,
+                **{f"best_validation_{name}": rate for name, rate in keeper.best.rates.items()},
+                "steps": run.step,
+                "seconds": run.clock.seconds,
+                **speed(run.clock),
+                **task.facts(dataset, batches),
+                "peak_memory_mb": memory,
+                "versions": software,
+            }
+            summary = result
+            from common.report.figures import draw_run  # matplotlib is slow to import
+
+            folder.write_predictions(evaluation.predictions())
+            draw_run(folder.path, folder.metrics, task, evaluation, dataset.name)
+        finally:
+            for recorder in recorders:
+                recorder.close(summary)
+        folder.complete(result)
+        return result
+
+
+def speed(clock: Clock) -> dict[str, float | None]:
+    """The speed of the steps of this process: the median step, examples per second, and the cost of compilation.
+
+    Steps of one shape take about their median. The excess of the first one is the time of compilation, and of whatever
+    else a framework does once.
+    """
+    if not clock.durations:  # resumed after its last epoch
+        return {"step_seconds": None, "examples_per_second": None, "compile_seconds": None}
+    by_shape: dict[tuple[int, ...], list[float]] = {}
+    for shape, duration in zip(clock.shapes, clock.durations, strict=False):  # a loop may ask for batches ahead
+        by_shape.setdefault(shape, []).append(duration)
+    median = {shape: statistics.median(durations) for shape, durations in by_shape.items()}
+    examples = sum(shape[0] * len(durations) for shape, durations in by_shape.items())
+    return {
+        "step_seconds": statistics.median(clock.durations),
+        "examples_per_second": examples / sum(median[shape] * len(by_shape[shape]) for shape in by_shape),
+        "compile_seconds": sum(max(0.0, by_shape[shape][0] - median[shape]) for shape in by_shape),
+    }

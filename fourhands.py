@@ -1,0 +1,230 @@
+"""fourhands: one handwriting recognizer in NumPy, PyTorch, Keras and JAX.
+
+    import fourhands
+
+    fourhands.train("cnn", data="mnist", out="runs/digits", framework="pytorch")
+    reader = fourhands.load("runs/digits")  # NumPy computes, whatever trained
+    print(reader.read("photo.jpg").text)
+
+`train`, `evaluate` and `verify` do what the commands of the same names do; `load` gives a reader for images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from common.charset import Charset
+from common.config import TrainConfig
+from common.data.config import DataConfig
+from common.errors import UserError, unknown_name
+from common.machine import versions
+from common.reading.result import Reading
+from common.recognizer import Device, implementations
+from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
+from common.tasks import task_of
+from common.training.reader import Reader
+from common.training.session import Session
+from common.training.trained import data_config_of, open_recognizer, open_search, open_weights, trained_in
+from common.training.verification import Verification
+from common.training.verification import verify as _verify
+
+__all__ = [
+    "CNNSpec",
+    "Charset",
+    "DataConfig",
+    "LSTMCTCSpec",
+    "MLPSpec",
+    "Reader",
+    "Reading",
+    "Spec",
+    "TrainConfig",
+    "TransformerSpec",
+    "UserError",
+    "Verification",
+    "evaluate",
+    "frameworks",
+    "load",
+    "train",
+    "verify",
+]
+
+Config = TypeVar("Config", TrainConfig, DataConfig)
+AnyPath = str | PathLike[str]
+
+
+def frameworks() -> list[str]:
+    """Names of the registered implementations, installed or not."""
+    return list(implementations())
+
+
+def load(run: AnyPath, framework: str | None = "numpy", device: Device = "cpu") -> Reader:
+    """A trained model that reads images.
+
+    Args:
+        run: a run folder or a weights file.
+        framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
+            installed.
+        device: cpu or gpu.
+
+    Returns:
+        A reader; `reader.read(image)` returns the text, its probability and the probability of each character.
+
+    Raises:
+        UserError: no such run, damaged weights, or a framework or device that is missing.
+    """
+    return Reader.open(Path(run), framework, device)
+
+
+def train(
+    rung: str,
+    *,
+    out: AnyPath,
+    framework: str = "numpy",
+    data: str | None = None,
+    device: Device = "cpu",
+    spec: Spec | Mapping[str, Any] | None = None,
+    train: TrainConfig | Mapping[str, Any] | None = None,
+    data_config: DataConfig | Mapping[str, Any] | None = None,
+    start_from: AnyPath | None = None,
+    record: Sequence[str] = (),
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train a model and keep it in a run folder.
+
+    Args:
+        rung: mlp, cnn, lstm_ctc or transformer.
+        out: the run folder to make.
+        framework: the framework that trains.
+        data: NAME or NAME:FOLDER; None draws handwriting: ink for characters, ink_lines for lines.
+        device: cpu or gpu.
+        spec: sizes of the model: a spec, or the fields that differ from the defaults, such as `{"dropout": 0}`. The
+            number of classes follows from the data.
+        train: how to train: a configuration, or the fields that differ from the rung's defaults.
+        data_config: which examples to use: a configuration, or the fields that differ from the defaults.
+        start_from: a run folder or a weights file with initial weights: of the same rung and sizes with any charset, or
+            of the other rung that reads lines, whose stem is used.
+        record: recorders besides metrics.jsonl: tensorboard, wandb.
+        resume: continue an interrupted run; the other arguments must be as before.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        UserError: anything that the caller can correct. Files that were written before it stay.
+    """
+    if rung not in RUNGS:
+        raise unknown_name("rung", rung, RUNGS)
+    task = task_of(rung)
+    session = Session(
+        spec=_spec(rung, spec),
+        framework=framework,
+        data=data or task.default_data,
+        out=Path(out),
+        device=device,
+        train=_filled(task.default_train, train, "train"),
+        data_config=_filled(DataConfig(), data_config, "data_config"),
+        start_from=None if start_from is None else Path(start_from),
+        record=record,
+        resume=resume,
+    )
+    return session.run()
+
+
+def evaluate(
+    run: AnyPath,
+    *,
+    framework: str | None = None,
+    data: str | None = None,
+    split: Literal["train", "validation", "test"] = "test",
+    device: Device = "cpu",
+    beam: int = 0,
+    ngram: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a trained model on a whole split; the run folder does not change.
+
+    Args:
+        run: a run folder or a weights file.
+        framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
+            installed; then the result has a `note`.
+        data: NAME or NAME:FOLDER; None takes the data that the model was trained on, with the same splits.
+        split: train, validation or test.
+        device: cpu or gpu.
+        beam: `lstm_ctc` only: width of the beam search; 0 takes the best path.
+        ngram: `lstm_ctc` only: weigh the texts of the beam with the run's character language model.
+
+    Returns:
+        rung, framework, device, trained_in, data, split, versions; accuracy or cer and wer with their intervals; and
+        the other figures of result.json that say how well the model reads.
+
+    Raises:
+        UserError: no such run, data that cannot be loaded, or a search that the model cannot use.
+    """
+    path = Path(run)
+    content = open_weights(path)
+    task = task_of(content.spec)
+    search = open_search(path, content, beam=beam, ngram=ngram)
+    recognizer, name, note = open_recognizer(content, framework, device)
+    own = content.provenance.get("data")
+    data = data or own
+    if data is None:
+        raise UserError(f"{run} does not say what it was trained on; give --data")
+    # the run's own splits, if it is evaluated on its own data
+    config = data_config_of(content) if data == own else DataConfig()
+    dataset = task.load(data, content.spec, config)
+    evaluation = task.evaluate(recognizer, content.charset, dataset.split(split), dataset.charset, search)
+    return {
+        "rung": content.spec.rung,
+        "framework": name,
+        "device": device,
+        "trained_in": trained_in(content),
+        "data": data,
+        "split": split,
+        **evaluation.figures(),
+        "versions": versions(recognizer.packages),
+        **({"note": note} if note else {}),
+    }
+
+
+def verify(run: AnyPath, framework: str | None = None, device: Device = "cpu") -> list[Verification]:
+    """Check whether weights still give the logits of their golden example.
+
+    Args:
+        run: a run folder or a weights file.
+        framework: the framework to try; None tries every registered one, each in a process of its own.
+        device: cpu or gpu.
+
+    Returns:
+        One result per framework; `same` is True for the same model, False for another, and None where the framework
+        could not be tried, for the `reason` given.
+
+    Raises:
+        UserError: no such run, damaged weights, or a named framework that is not installed.
+    """
+    return _verify(Path(run), framework, device)
+
+
+def _spec(rung: str, spec: Spec | Mapping[str, Any] | None) -> Spec:
+    if spec is None or isinstance(spec, Mapping):
+        decided = {"num_classes": 1 + RUNGS[rung].extra_classes}  # the data decides
+        try:
+            return RUNGS[rung](**(decided | dict(spec or {})))
+        except TypeError as error:
+            raise UserError(f"not a spec of rung {rung}: {error}") from None
+    if spec.rung != rung:
+        raise UserError(f"the spec is of rung {spec.rung} and not of {rung}; give one of them")
+    return spec
+
+
+def _filled(defaults: Config, given: Config | Mapping[str, Any] | None, name: str) -> Config:
+    if given is None:
+        return defaults
+    if not isinstance(given, Mapping):
+        return given
+    try:
+        return replace(defaults, **given)
+    except TypeError as error:
+        raise UserError(f"{name} has an unknown field: {error}") from None
