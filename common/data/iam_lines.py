@@ -9,6 +9,7 @@ Source: Marti & Bunke 2002, "The IAM-database".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -33,6 +34,8 @@ _LISTS = {
     "validationset2": "validation",
     "testset": "test",
 }
+_ID = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+-[A-Za-z0-9]+")  # of a line; nothing else may become part of a path
+_FORM_ID = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+")
 _FIELDS = 9  # of a row of lines.txt: id, result, grey level, components, x, y, w, h, text
 _EDGE = 4  # pixels of paper around the boxes of a line's words
 
@@ -86,8 +89,11 @@ def _from_index(folder: Path, index: Path, height: int) -> Iterator[Line | Refus
         if not row.strip() or row.startswith("#"):
             continue
         fields = row.split(" ", _FIELDS - 1)
-        if len(fields) < _FIELDS or fields[0].count("-") != 2:
-            raise UserError(f"{index.name}, line {number}: {row[:40]!r} is no row of IAM's; expected {_FIELDS} fields")
+        if len(fields) < _FIELDS or not _ID.fullmatch(fields[0]):
+            raise UserError(
+                f"{index.name}, line {number}: {row[:40]!r} is not a row of IAM's; expected {_FIELDS} fields "
+                "that begin with an id such as a01-000u-00"
+            )
         name, text = fields[0], _text(fields[-1].replace("|", " "))
         form = name.rpartition("-")[0]
         path = folder / "lines" / form.partition("-")[0] / form / f"{name}.png"
@@ -99,7 +105,10 @@ def _from_index(folder: Path, index: Path, height: int) -> Iterator[Line | Refus
 def _from_forms(folder: Path, forms: list[Path], height: int) -> Iterator[Line | Refused]:
     for path in forms:
         form = _parse(path)
-        image_path = folder / "forms" / f"{form.get('id', path.stem)}.png"
+        form_id = form.get("id", path.stem)
+        if not _FORM_ID.fullmatch(form_id):
+            raise UserError(f"{path.name}: the form's id is {form_id!r}; expected one such as a01-000u")
+        image_path = folder / "forms" / f"{form_id}.png"
         if not image_path.is_file():
             raise UserError(
                 f"the image of {path.name} is missing; put {image_path.name} into {image_path.parent.name}/"

@@ -26,6 +26,7 @@ _EDGE = 50
 _LEAST_REACH, _MOST_REACH = 2.4, 3.4
 # paper left and right of the ink, in the finished line, pixels
 MARGIN = 3
+_STRIPS = 8
 
 
 def darkness(image_HW: Levels, window: int) -> Levels:
@@ -123,6 +124,47 @@ def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"]:
             "differs from its paper"
         )
     return line_HW
+
+
+def rows_of_text(image_HW: Levels) -> int:
+    """How many lines of text stand above each other in an image; 1 or 2 are not told apart reliably.
+
+    The ink is divided into `_STRIPS` vertical strips, because lines of a page may slope. Each strip's row profile has a
+    band per line. Bands at the upper and lower edge of the image are left out: they are cut off from other lines. The
+    result is the median over the strips. In an image that is higher than wide it is the largest count: such an image may
+    have wide empty margins.
+
+    Measured on 406 lines cut by their boxes from 42 pages of three collections, see docs/log.md.
+    """
+    height, width = image_HW.shape
+    ink_HW = full_contrast(darkness(_dark_on_light(image_HW), min(2 * height, max(16, width // 20))))
+    if ink_HW is None:
+        return 0
+    mask_HW = ink_HW > _EDGE
+    rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+    if not len(rows):
+        return 0
+    tall, wide = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    reach = max(1, tall // 60)
+    counts = []
+    for strip in np.array_split(np.arange(columns[0], columns[-1] + 1), _STRIPS):
+        if not len(strip):
+            continue
+        share_H = np.convolve(mask_HW[:, strip].mean(axis=1), np.ones(reach) / reach, "same")
+        if not share_H.any():
+            continue
+        edges = np.diff((share_H > 0.35 * np.quantile(share_H[share_H > 0], 0.9)).astype(np.int8), prepend=0, append=0)
+        bands = list(zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True))
+        mass = [float(share_H[top:bottom].sum()) for top, bottom in bands]
+        counts.append(
+            sum(
+                ink >= max(mass) / 4 and top > 0.02 * height and bottom < 0.98 * height
+                for (top, bottom), ink in zip(bands, mass, strict=True)
+            )
+        )
+    if not counts:
+        return 0
+    return int(max(counts) if tall > wide else np.median(counts))
 
 
 def _dark_on_light(image_HW: Levels) -> Levels:

@@ -30,6 +30,8 @@ from common.tasks.task import Image
 WIDEST = 2048
 """Columns of the widest line that is used."""
 
+_MOST_ROWS = 3  # rows of text; 2 are not told apart reliably from one line with parts of its neighbours
+
 
 class Lines:
     """Single lines of text; see `Task`."""
@@ -126,8 +128,14 @@ class Lines:
         return choose_prior(recognizer, spec, charset, dataset.train.texts, dataset.validation)
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
-        from common.data.line_image import to_line  # imports Pillow
+        from common.data.line_image import rows_of_text, to_line  # imports Pillow
 
+        rows = rows_of_text(image_HW)
+        if rows >= _MOST_ROWS:
+            raise UserError(
+                f"the image seems to hold about {rows} lines of text above each other; this model reads one line, so "
+                "cut each line out and give it as an image of its own"
+            )
         line_HW = to_line(image_HW, spec.height)
         if line_HW.shape[1] > WIDEST:
             raise UserError(
