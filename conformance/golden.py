@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from common.batch import Batch, LineBatch, to_float
 from common.charset import Charset
-from common.config import LINES, TrainConfig
+from common.config import TrainConfig
 from common.data.characters import CharacterBatches, CharacterSplit
+from common.data.config import DataConfig
 from common.data.line_batches import LineBatches
 from common.data.lines import LineSplit, pad, pad_labels
 from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
+from common.tasks import LINES
 from common.weights import Weights, initial_weights
 
 # Small enough for finite differences. Height and width differ and are odd; square kernels (12×12, 36×36, 3 channels
@@ -177,6 +179,7 @@ class Recipe:
 
     spec: Spec
     config: TrainConfig
+    data: DataConfig = field(default_factory=DataConfig)
     missed: float
     """At most this share of characters misread; of lines the character error rate."""
     start: Recipe | None = None
@@ -203,25 +206,29 @@ _LEAN_STEM: dict[str, Any] = {"stem_channels": (16, 32), "stem_strides": (2, 2)}
 QUICK = {
     "mlp": Recipe(
         spec=MLPSpec(num_classes=62, hidden_dims=(256, 128), dropout=0.1),
-        config=TrainConfig(epochs=6, batch_size=64, learning_rate=3e-3, examples=3100),
+        config=TrainConfig(epochs=6, batch_size=64, learning_rate=3e-3),
+        data=DataConfig(examples=3100),
         missed=0.30,
     ),
     "cnn": Recipe(
         spec=CNNSpec(num_classes=62, channels=(8, 16), hidden_dim=64, dropout=0.1),
-        config=TrainConfig(epochs=6, batch_size=64, learning_rate=3e-3, examples=3100),
+        config=TrainConfig(epochs=6, batch_size=64, learning_rate=3e-3),
+        data=DataConfig(examples=3100),
         missed=0.28,
     ),
     # lines of six and of four characters at most, of 83: 37.8% to 39.6% in the four, and 58% to 62%
     "lstm_ctc": Recipe(
         spec=LSTMCTCSpec(num_classes=1, frame_dim=64, hidden_dim=64, dropout=0.0, **_LEAN_STEM),
-        config=replace(LINES, epochs=3, learning_rate=5e-3, examples=4000, max_characters=6, batch_size=16),
+        config=TrainConfig(epochs=3, learning_rate=5e-3, batch_size=16),
+        data=DataConfig(examples=4000, max_characters=6),
         missed=0.45,
     ),
     "transformer": Recipe(
         spec=TransformerSpec(
             num_classes=1, model_dim=64, feed_forward_dim=128, num_layers=1, dropout=0.0, **_LEAN_STEM
         ),
-        config=replace(LINES, epochs=3, learning_rate=5e-3, examples=4000, max_characters=4, batch_size=16),
+        config=TrainConfig(epochs=3, learning_rate=5e-3, batch_size=16),
+        data=DataConfig(examples=4000, max_characters=4),
         missed=0.68,
     ),
 }
@@ -233,12 +240,18 @@ MNIST = {
     ),
 }
 # The full tier of lines: half an hour and an hour on one core.
-_LONG_LSTM_CTC = Recipe(spec=LSTMCTCSpec(num_classes=1), config=replace(LINES, epochs=4, examples=48_000), missed=0.025)
+_LONG_LSTM_CTC = Recipe(
+    spec=LSTMCTCSpec(num_classes=1),
+    config=replace(LINES.default_train, epochs=4),
+    data=DataConfig(examples=48_000),
+    missed=0.025,
+)
 LONG_LINES = {
     "lstm_ctc": _LONG_LSTM_CTC,
     "transformer": Recipe(
         spec=TransformerSpec(num_classes=1),
-        config=replace(LINES, epochs=8, examples=48_000),
+        config=replace(LINES.default_train, epochs=8),
+        data=DataConfig(examples=48_000),
         missed=0.03,
         start=_LONG_LSTM_CTC,
     ),

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from common.data import sources
+from common.data.config import DataConfig
 from common.errors import UserError
+from common.spec import RUNGS
+from common.tasks import CHARACTERS
 from conformance import checks
 from conformance.checks import Subject
 
@@ -20,7 +22,7 @@ Record = Callable[[float], None]
 def mnist() -> None:
     """Skips where MNIST is neither in the data root nor in the cache."""
     try:
-        sources.load("mnist")
+        CHARACTERS.load("mnist", RUNGS["mlp"](num_classes=1), DataConfig())
     except UserError as error:
         pytest.skip(str(error))
 

@@ -130,13 +130,13 @@ class Lines:
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
         from common.data.line_image import rows_of_text, to_line  # imports Pillow
 
-        rows = rows_of_text(image_HW)
+        line_HW = to_line(image_HW, spec.height)
+        rows = 1 if line_HW is image_HW else rows_of_text(image_HW)  # a prepared line stays as it is
         if rows >= _MOST_ROWS:
             raise UserError(
                 f"the image seems to hold about {rows} lines of text above each other; this model reads one line, so "
                 "cut each line out and give it as an image of its own"
             )
-        line_HW = to_line(image_HW, spec.height)
         if line_HW.shape[1] > WIDEST:
             raise UserError(
                 f"the line is {line_HW.shape[1]:,} pixels wide once scaled to the height of {spec.height}; "

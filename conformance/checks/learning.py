@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from common.batch import to_float
-from common.data import sources
 from common.data.characters import CharacterSplit
 from common.data.line_batches import LineBatches
 from common.data.lines import LineDataset
 from common.evaluation.lines import evaluate_lines
 from common.spec import RUNGS
+from common.tasks import CHARACTERS, LINES
 from conformance import golden
 from conformance.checks.subject import Subject, fit_golden, hold_exactly
 from conformance.tolerances import Mismatch
@@ -36,14 +36,15 @@ def unseen_writers_are_read(subject: Subject) -> float:
     recipe = golden.QUICK[subject.rung]
     if RUNGS[subject.rung].task == "lines":
         return _learns_lines(subject, recipe)
-    dataset = sources.load("ink", examples=recipe.config.examples)
+    dataset = CHARACTERS.load("ink", recipe.spec, recipe.data)
     return _learns_characters(subject, recipe, dataset.train, dataset.validation)
 
 
 def mnist_is_read(subject: Subject) -> float:
     """The full tier: MNIST's official test images are read, after training on its training images as they are."""
-    dataset = sources.load("mnist")
-    return _learns_characters(subject, golden.MNIST[subject.rung], dataset.train, dataset.test)
+    recipe = golden.MNIST[subject.rung]
+    dataset = CHARACTERS.load("mnist", recipe.spec, recipe.data)
+    return _learns_characters(subject, recipe, dataset.train, dataset.test)
 
 
 def long_lines_are_read(subject: Subject) -> float:
@@ -83,7 +84,9 @@ def resumed_run_equals_an_unbroken_one(subject: Subject) -> float:
     return worst
 
 
-def _learns_characters(subject: Subject, recipe: golden.Recipe, train: CharacterSplit, judged_by: CharacterSplit) -> float:
+def _learns_characters(
+    subject: Subject, recipe: golden.Recipe, train: CharacterSplit, judged_by: CharacterSplit
+) -> float:
     model = subject.worker.build(recipe.spec, device=subject.device, dtype=subject.dtype)
     model.fit(recipe.config, golden.batches_of(recipe.spec, recipe.config, train))
     images = judged_by.images_NHW
@@ -104,14 +107,8 @@ def _learns_lines(subject: Subject, recipe: golden.Recipe) -> float:
 
 def _trained_on_lines(subject: Subject, recipe: golden.Recipe) -> tuple[Model, LineDataset]:
     config = recipe.config
-    dataset = sources.load_lines(
-        "ink_lines",
-        height=recipe.spec.height,
-        frames=recipe.spec.frames,
-        examples=config.examples,
-        max_characters=config.max_characters,
-    )
-    spec = replace(recipe.spec, num_classes=len(dataset.charset) + 1)
+    dataset = LINES.load("ink_lines", recipe.spec, recipe.data)
+    spec = LINES.decide(recipe.spec, dataset)
     model = subject.worker.build(spec, device=subject.device, dtype=subject.dtype)
     if recipe.start:
         before = _trained_on_lines(subject, recipe.start)[0].export_weights()
