@@ -16,7 +16,6 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from common.charset import ALPHANUMERIC
-from common.commands import train, verify
 from common.config import TrainConfig
 from common.data import sources
 from common.data.character_image import to_character
@@ -26,7 +25,9 @@ from common.evaluation.characters import predict_logits
 from common.recognizer import load_implementation
 from common.spec import RUNGS
 from common.tests.conftest import Command
+from common.training import verification
 from common.training.run import Clock
+from common.training.session import speed
 from common.weights import load_weights
 
 
@@ -130,7 +131,7 @@ def test_flags_reach_the_run(tiny: list[str], tmp_path: Path, command: Command) 
     assert command("train", *flags, *data, "--data.examples", "64", "--out", tmp_path / "run").code == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["rung"], config["spec"]["channels"], config["spec"]["num_classes"]) == ("cnn", [2, 3], 10)
-    assert (config["train"]["learning_rate"], config["train"]["examples"]) == (3e-3, 64)
+    assert (config["train"]["learning_rate"], config["data_config"]["examples"]) == (3e-3, 64)
 
 
 def test_train_ends_with_two_lines_and_is_silent_on_stderr_in_a_pipe(
@@ -213,7 +214,7 @@ def test_verify_fails_when_anything_moved_by_a_hundred_thousandth(
 def test_verify_tries_every_framework_in_its_own_process(
     finished: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "implementations", lambda: {"numpy": None, "absent": None})
+    monkeypatch.setattr(verification, "implementations", lambda: {"numpy": None, "absent": None})
     outcome = command("verify", finished)
     assert outcome.code == 0
     same, absent = outcome.out.splitlines()
@@ -223,7 +224,7 @@ def test_verify_tries_every_framework_in_its_own_process(
 
 def test_data_commands_list_prepare_and_draw(digits: str, tmp_path: Path, command: Command) -> None:
     assert all(f"{name}: " in command("data", "list").out for name in sources.SOURCES)
-    assert "ready in" in command("data", "prepare", digits).out
+    assert "is ready" in command("data", "prepare", digits).out
     assert command("data", "show", digits, "--out", tmp_path / "sheet.png").code == 0
     with Image.open(tmp_path / "sheet.png") as image:
         assert min(image.size) > 100
@@ -239,7 +240,7 @@ def test_interrupted_training_says_how_to_go_on(
     finally:
         signal.signal(signal.SIGINT, before)
     assert outcome.code == 130
-    assert outcome.err == "fourhands: stopped; go on with the same flags and --resume\n"
+    assert outcome.err == "fourhands: stopped; continue with the same flags and --resume\n"
 
 
 def test_our_own_mistakes_show_their_traceback(
@@ -248,7 +249,7 @@ def test_our_own_mistakes_show_their_traceback(
     def broken(*_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("common.commands.evaluate.evaluate", broken)
+    monkeypatch.setattr("fourhands.evaluate", broken)
     with pytest.raises(KeyError, match="a bug"):
         command("evaluate", finished)
 
@@ -264,7 +265,7 @@ def test_speed_is_told_by_shape_and_what_the_first_of_each_took_beyond_it_is_com
         durations=[5.0, 0.4, 3.0, 0.4, 0.2, 0.4, 0.2, 0.3],
         shapes=[wide, wide, narrow, wide, narrow, wide, narrow, last],
     )
-    speed = train._speed(clock)
-    assert speed["step_seconds"] == pytest.approx(0.4)
-    assert speed["compile_seconds"] == pytest.approx((5.0 - 0.4) + (3.0 - 0.2))
-    assert speed["examples_per_second"] == pytest.approx((4 * 32 + 3 * 32 + 7) / (4 * 0.4 + 3 * 0.2 + 0.3))
+    figures = speed(clock)
+    assert figures["step_seconds"] == pytest.approx(0.4)
+    assert figures["compile_seconds"] == pytest.approx((5.0 - 0.4) + (3.0 - 0.2))
+    assert figures["examples_per_second"] == pytest.approx((4 * 32 + 3 * 32 + 7) / (4 * 0.4 + 3 * 0.2 + 0.3))

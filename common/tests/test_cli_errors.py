@@ -17,10 +17,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from common.commands import train
 from common.recognizer import Recognizer, load_implementation
 from common.tests.conftest import Command
 from common.tests.test_cli import bytes_of
+from common.training import session
 from common.training.run import Run
 
 Tensors = dict[str, np.ndarray]
@@ -246,7 +246,7 @@ def test_weights_of_the_best_epoch_outlive_a_diverging_one_and_the_run_can_go_on
     arguments = [*tiny, "--out", tmp_path / "run"]
     with monkeypatch.context() as patched:
         patched.setattr(
-            train, "load_implementation", lambda name: lambda *a, **k: Diverging(load_implementation(name)(*a, **k))
+            session, "load_implementation", lambda name: lambda *a, **k: Diverging(load_implementation(name)(*a, **k))
         )
         command(*arguments).refuses(
             "the loss became nan at step 10 (epoch 2", "what earlier epochs kept is still there"

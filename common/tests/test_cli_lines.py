@@ -14,10 +14,11 @@ from PIL import Image
 from common.charset import Charset
 from common.cli import main
 from common.config import TrainConfig
-from common.data import sources
+from common.data.config import DataConfig
 from common.data.dataset import Refused
 from common.data.lines import LineDataset, LineSplit
-from common.spec import RUNGS
+from common.spec import RUNGS, Spec
+from common.tasks.lines import WIDEST, Lines
 from common.tests.conftest import Command
 from common.weights import load_weights
 
@@ -46,8 +47,8 @@ def split(count: int, seed: int, letters: str) -> LineSplit:
     return LineSplit(images=images, widths_N=widths_N, texts=texts, names=names, writers_N=np.arange(count) // 4)
 
 
-def load_lines(data: str, *, height: int, examples: int = 0, **_: Any) -> LineDataset:
-    train = split(examples or 60, 0, "abcd" if data == "ink_lines" else "bcdé")
+def load_bars(task: Lines, data: str, spec: Spec, config: DataConfig) -> LineDataset:
+    train = split(config.examples or 60, 0, "abcd" if data == "ink_lines" else "bcdé")
     return LineDataset(
         name=data,
         charset=Charset.of(train.texts),
@@ -61,7 +62,7 @@ def load_lines(data: str, *, height: int, examples: int = 0, **_: Any) -> LineDa
 @pytest.fixture(autouse=True)
 def bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of bars, whatever data is asked for."""
-    monkeypatch.setattr(sources, "load_lines", load_lines)
+    monkeypatch.setattr(Lines, "load", load_bars)
 
 
 def arguments(rung: str, out: Path) -> list[str]:
@@ -73,7 +74,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A run folder of lines that `fourhands train` completed; not to be written to."""
     out = tmp_path_factory.mktemp("runs") / "lines"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sources, "load_lines", load_lines)
+        patched.setattr(Lines, "load", load_bars)
         assert main(arguments(request.param, out)) == 0
     return out
 
@@ -131,7 +132,7 @@ def test_evaluate_repeats_the_result(finished: Path, command: Command) -> None:
 
 def test_evaluate_names_the_characters_that_the_model_does_not_know(finished: Path, command: Command) -> None:
     shown = command("evaluate", finished, "--data", "pages:x").out
-    unknown = sum(text.count("é") for text in load_lines("pages:x", height=8).test.texts)
+    unknown = sum(text.count("é") for text in split(20, 2, "abcé").texts)
     assert "lines hold characters that the model does not know" in shown
     assert f"not known: é ({unknown})" in shown
 
@@ -235,7 +236,7 @@ def test_read_gives_a_text_and_the_confidence_of_each_character(
 
 
 def test_line_wider_than_any_is_refused(finished: Path, tmp_path: Path, command: Command) -> None:
-    wide_HW = np.zeros((8, sources.WIDEST + 40), np.uint8)
+    wide_HW = np.zeros((8, WIDEST + 40), np.uint8)
     wide_HW[2:6, 2:-2] = 255
     Image.fromarray(wide_HW).save(tmp_path / "wide.png")
     command("read", finished, tmp_path / "wide.png").refuses("wide.png", "pixels wide", "at most 2,048")

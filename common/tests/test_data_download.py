@@ -16,8 +16,8 @@ import pytest
 from common.data import download, emnist, mnist
 from common.data.download import Remote, fetch
 from common.data.idx import write_idx
-from common.data.sources import load, prepare
 from common.errors import UserError
+from common.tests.loading import load
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -222,7 +222,7 @@ def test_mnist_is_downloaded_into_the_cache_and_read(
     monkeypatch.setattr(mnist, "_MD5", hashes)
     monkeypatch.setattr(mnist, "_MIRRORS", (f"http://127.0.0.1:{server.server_port}/mnist/",))
     monkeypatch.setenv("FOURHANDS_DATA", str(tmp_path / "without"))
-    assert prepare("mnist") == tmp_path / "fourhands" / "mnist"
+    assert mnist.locate(None) == tmp_path / "fourhands" / "mnist"
     assert len(load("mnist").test) == 20
     assert len(server.asked) == 4
 

@@ -13,8 +13,8 @@ from common.data import emnist, emnist_lines, prepared
 from common.data.characters import CharacterSplit
 from common.data.idx import write_idx
 from common.data.line_image import to_height
-from common.data.sources import load_lines
 from common.spec import LSTMCTCSpec
+from common.tests.loading import load_lines
 
 FRAMES = LSTMCTCSpec(num_classes=64).frames
 SPLITS = ("train", "validation", "test")
@@ -47,7 +47,7 @@ def as_composed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("as_composed")
 def test_glyphs_come_from_the_same_split_and_overlaps_never_add_up(data: str) -> None:
-    dataset = load_lines(data, height=28, frames=FRAMES, examples=40)
+    dataset = load_lines(data, height=28, examples=40)
     assert [len(dataset.split(name)) for name in SPLITS] == [40, 500, 1000]
     for name, ink in (("train", 100), ("validation", 100), ("test", 200)):
         # blocks that overlap would give 200 by adding, and 144 by wrapping 400 around
@@ -56,7 +56,7 @@ def test_glyphs_come_from_the_same_split_and_overlaps_never_add_up(data: str) ->
 
 
 def test_only_characters_that_every_split_has_are_written(data: str) -> None:
-    dataset = load_lines(data, height=28, frames=FRAMES, examples=400)
+    dataset = load_lines(data, height=28, examples=400)
     for name in SPLITS:
         written = set("".join(dataset.split(name).texts))
         assert written <= set(ALPHANUMERIC.characters) - {"Q"} | {" "}
@@ -64,7 +64,7 @@ def test_only_characters_that_every_split_has_are_written(data: str) -> None:
 
 
 def test_a_larger_training_set_holds_the_smaller_and_leaves_the_rest_alone(data: str) -> None:
-    small, large = (load_lines(data, height=28, frames=FRAMES, examples=n) for n in (10, 20))
+    small, large = (load_lines(data, height=28, examples=n) for n in (10, 20))
     assert list(large.train.texts)[:10] == list(small.train.texts)
     for i in range(10):
         np.testing.assert_array_equal(large.train.images[i], small.train.images[i])
@@ -73,13 +73,13 @@ def test_a_larger_training_set_holds_the_smaller_and_leaves_the_rest_alone(data:
 
 
 def test_prepared_lines_need_no_characters(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = load_lines(data, height=28, frames=FRAMES, examples=10)
+    before = load_lines(data, height=28, examples=10)
     monkeypatch.setattr(emnist, "load", lambda *_: pytest.fail("EMNIST was read again"))
-    assert list(load_lines(data, height=28, frames=FRAMES, examples=10).train.texts) == list(before.train.texts)
+    assert list(load_lines(data, height=28, examples=10).train.texts) == list(before.train.texts)
 
 
 def test_lines_have_the_form_of_scanned_ones(data: str) -> None:
-    dataset = load_lines(data, height=28, frames=FRAMES, examples=40)
+    dataset = load_lines(data, height=28, examples=40)
     for image in dataset.train.images:
         assert image.shape[0] == 28
         assert image.max() == 255  # the blocks' ink is 100

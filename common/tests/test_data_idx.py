@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from common.charset import ALPHANUMERIC, DIGITS, LETTERS
+from common.data import mnist
 from common.data.idx import read_idx, write_idx
-from common.data.sources import load, prepare
 from common.errors import UserError
+from common.tests.loading import load
 
 IMAGES = "train-images-idx3-ubyte"
 LABELS = "train-labels-idx1-ubyte"
@@ -110,7 +111,7 @@ def test_mnist_is_read_in_every_usual_spelling(tmp_path: Path, suffix: str, spel
 def test_the_data_root_is_used_where_it_holds_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mnist(tmp_path / "mnist")
     monkeypatch.setenv("FOURHANDS_DATA", str(tmp_path))
-    assert prepare("mnist") == tmp_path / "mnist"
+    assert mnist.locate(None) == tmp_path / "mnist"
     assert len(load("mnist").test) == 6
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from common.charset import ALPHANUMERIC
 from common.data import ink
-from common.data.sources import load
 from common.errors import UserError
+from common.tests.loading import load
 
 
 def test_a_writers_page_depends_on_the_writer_alone() -> None:

@@ -12,15 +12,12 @@ from PIL import Image
 
 from common.charset import Charset
 from common.data import prepared, sources
+from common.data.config import DataConfig
 from common.data.dataset import Refused
 from common.data.lines import LineDataset, LineSplit
-from common.data.sources import load, load_lines
 from common.errors import UserError
 from common.tests.conftest import Command
-
-
-def frames(width: int) -> int:
-    return -(-width // 4)
+from common.tests.loading import load, load_lines
 
 
 def a_split(name: str, lines: Sequence[tuple[str, int]]) -> LineSplit:
@@ -41,12 +38,12 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
         "test": [("c", 40)],
     }
 
-    def loader(path: Path | None, options: sources.LineOptions) -> LineDataset:
+    def loader(path: Path | None, height: int, config: DataConfig) -> LineDataset:
         splits = {name: a_split(name, rows) for name, rows in texts.items()}
         before = (Refused(name="page 3", reason="torn"),)
         return LineDataset(name="iam_lines", charset=Charset(()), refused=before, **splits)
 
-    source = replace(sources.SOURCES["iam_lines"], load_lines=loader)
+    source = replace(sources.SOURCES["iam_lines"], load=loader)
     monkeypatch.setitem(sources.SOURCES, "iam_lines", source)
     return texts
 
@@ -58,7 +55,7 @@ def test_lines_that_cannot_be_learnt_from_are_refused_by_name_in_every_split(
     lines["train"] = [("ab", 8), ("ab", 4), ("aa", 8), ("aa", 9), ("", 40), ("x", 2049), ("y", 2048)]
     lines["validation"] = [("b", 40), ("", 40)]
     lines["test"] = [("zz", 8), ("c", 40)]
-    dataset = load_lines("iam_lines", height=8, frames=frames)
+    dataset = load_lines("iam_lines", height=8)
     assert list(dataset.train.names) == ["train 0", "train 3", "train 6"]
     assert list(dataset.validation.names) == ["validation 0"]
     assert list(dataset.test.names) == ["test 1"]
@@ -79,25 +76,25 @@ def test_lines_that_cannot_be_learnt_from_are_refused_by_name_in_every_split(
 def test_an_empty_split_is_refused(lines: dict[str, list[tuple[str, int]]], name: str) -> None:
     lines[name] = [("", 40)]
     with pytest.raises(UserError, match=f"the {name} split of iam_lines is empty"):
-        load_lines("iam_lines", height=8, frames=frames)
+        load_lines("iam_lines", height=8)
 
 
 def test_a_larger_subset_holds_the_smaller_one(lines: dict[str, list[tuple[str, int]]]) -> None:
-    few, many = (set(load_lines("iam_lines", height=8, frames=frames, examples=n).train.names) for n in (5, 20))
+    few, many = (set(load_lines("iam_lines", height=8, examples=n).train.names) for n in (5, 20))
     assert (len(few), len(many)) == (5, 20)
     assert few < many
     with pytest.raises(UserError, match="31 training lines were asked for; there are 30, ask for fewer"):
-        load_lines("iam_lines", height=8, frames=frames, examples=31)
+        load_lines("iam_lines", height=8, examples=31)
     lines["train"][:5] = [("", 40)] * 5
     with pytest.raises(UserError, match="28 training lines were asked for; there are 25, ask for fewer"):
-        load_lines("iam_lines", height=8, frames=frames, examples=28)
-    with pytest.raises(UserError, match="expected at least 1, or 0 for all"):
-        load_lines("iam_lines", height=8, frames=frames, examples=-1)
+        load_lines("iam_lines", height=8, examples=28)
+    with pytest.raises(UserError, match="data.examples is -1; it must be at least 1, or 0 for all"):
+        load_lines("iam_lines", height=8, examples=-1)
 
 
 def test_characters_where_lines_are_needed_and_the_reverse_name_what_fits() -> None:
     with pytest.raises(UserError, match=r"mnist holds characters where lines are needed.*ink_lines"):
-        load_lines("mnist", height=28, frames=frames)
+        load_lines("mnist", height=28)
     with pytest.raises(UserError, match=r"ink_lines holds lines where characters are needed.*mnist"):
         load("ink_lines")
 
@@ -106,7 +103,7 @@ def test_characters_where_lines_are_needed_and_the_reverse_name_what_fits() -> N
 def test_what_cannot_be_downloaded_asks_for_a_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FOURHANDS_DATA", raising=False)
     with pytest.raises(UserError, match=f"write {name}:FOLDER"):
-        load_lines(name, height=28, frames=frames)
+        load_lines(name, height=28)
 
 
 def test_preparing_lines_prints_what_there_is_and_names_what_is_refused(
@@ -143,7 +140,7 @@ def test_the_sheet_of_lines_shows_their_ink(
 
 def test_drawn_lines_come_at_the_height_and_length_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepared, "cache_folder", lambda: tmp_path)
-    dataset = load_lines("ink_lines", height=20, frames=frames, examples=40, max_characters=9)
+    dataset = load_lines("ink_lines", height=20, examples=40, max_characters=9)
     assert dataset.train.height == 20
     assert max(map(len, dataset.train.texts)) <= 9
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (40, 500, 1000)

@@ -15,10 +15,11 @@ from common.charset import DIGITS
 from common.data.characters import CharacterBatches, CharacterDataset, CharacterSplit
 from common.data.idx import write_idx
 from common.data.images import load_image
-from common.data.sources import SOURCES, load, prepare
+from common.data.sources import SOURCES
 from common.data.splits import balanced, hold_out, subset
 from common.errors import UserError
-from common.report.contact_sheet import contact_sheet
+from common.report.contact_sheet import characters_sheet
+from common.tests.loading import load
 
 
 def numbered(labels: list[int] | np.ndarray) -> CharacterSplit:
@@ -46,10 +47,6 @@ def test_a_colon_without_a_folder_is_refused() -> None:
 def test_every_source_says_what_it_is() -> None:
     for source in SOURCES.values():
         assert all((source.description, source.origin, source.terms, source.sizes))
-
-
-def test_ink_needs_no_preparation() -> None:
-    assert prepare("ink") is None
 
 
 def test_importing_the_sources_is_quick_and_pulls_in_nothing_heavy() -> None:
@@ -118,7 +115,7 @@ def test_examples_and_balance_touch_the_training_split_only(mnist_folder: Path) 
 def test_more_examples_than_there_are_is_refused(mnist_folder: Path) -> None:
     with pytest.raises(UserError, match="496 training examples were asked for; there are 495, ask for fewer"):
         load(f"mnist:{mnist_folder}", examples=496)
-    with pytest.raises(UserError, match="expected at least 1, or 0 for all"):
+    with pytest.raises(UserError, match="data.examples is -1; it must be at least 1, or 0 for all"):
         load("ink", examples=-1)
 
 
@@ -155,10 +152,10 @@ def test_the_contact_sheet_is_a_png_that_shows_every_class(tmp_path: Path) -> No
     split = numbered(np.arange(30) % 10)
     dataset = CharacterDataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split)
     blank = tmp_path / "blank.png"
-    contact_sheet(dataset, blank)
+    characters_sheet(dataset, blank)
     split.images_NHW[split.labels_N == 6, 4:24, 4:24] = 255
     inked = tmp_path / "inked.png"
-    contact_sheet(dataset, inked)
+    characters_sheet(dataset, inked)
     before, after = (load_image(path).astype(int) for path in (blank, inked))
     rows = np.flatnonzero((before != after).any(axis=1))
     # only the seventh of ten rows changed: a tenth of the picture at most
@@ -167,7 +164,7 @@ def test_the_contact_sheet_is_a_png_that_shows_every_class(tmp_path: Path) -> No
 
 def test_a_contact_sheet_of_a_class_without_examples_is_drawn(tmp_path: Path) -> None:
     split = numbered([0, 1, 3])
-    contact_sheet(
+    characters_sheet(
         CharacterDataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split),
         tmp_path / "sheet.png",
     )
@@ -179,4 +176,4 @@ def test_a_contact_sheet_that_cannot_be_written_is_refused(tmp_path: Path) -> No
     split = numbered([0, 1])
     dataset = CharacterDataset(name="mnist", charset=DIGITS, train=split, validation=split, test=split)
     with pytest.raises(UserError, match=r"cannot write the contact sheet to .*No such file or directory"):
-        contact_sheet(dataset, tmp_path / "missing" / "sheet.png")
+        characters_sheet(dataset, tmp_path / "missing" / "sheet.png")

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common import line_evaluation
 from common.charset import Charset
+from common.data.line_batches import READING_BUCKETS
 from common.data.lines import LineSplit
 from common.errors import UserError
-from common.evaluation.lines import BATCH_SIZE, LineEvaluation, ctc_search, evaluate_lines, read_lines
+from common.evaluation.lines import BATCH_SIZE, LineEvaluation, evaluate_lines, read_lines
 from common.metrics import log_softmax
 from common.reading.decoding import ctc_log_likelihood
+from common.reading.search import Search
 from common.spec import LSTMCTCSpec, TransformerSpec
 from common.weights import Golden
 
@@ -92,7 +93,7 @@ def test_batches_have_few_shapes_and_none_is_smaller() -> None:
     for recognizer in (Oracle(), DecodingOracle()):
         look(recognizer, columns, ["a"] * len(columns))
         assert {shape[0] for shape in recognizer.shapes} == {BATCH_SIZE}
-        assert 1 < len(set(recognizer.shapes)) <= line_evaluation.BUCKETS
+        assert 1 < len(set(recognizer.shapes)) <= READING_BUCKETS
 
 
 def test_figures_add_edits_up_over_all_lines() -> None:
@@ -170,7 +171,7 @@ def test_beam_takes_the_place_of_the_best_path() -> None:
     recognizer: Any = Doubtful()
     split = lines(["--"], ["a"])
     assert evaluate_lines(recognizer, LETTERS, split).texts == [""]
-    assert evaluate_lines(recognizer, LETTERS, split, ctc_search(4, None)).texts == ["a"]
+    assert evaluate_lines(recognizer, LETTERS, split, Search(beam=4)).texts == ["a"]
 
 
 def test_lines_without_a_truth_are_read() -> None:

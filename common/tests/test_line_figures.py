@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from common.formatting import reached
+from common.evaluation.measure import ACCURACY, CER
 from common.metrics import count_edits
 from common.reading.result import Reading
 from common.report import figures
+from common.report.drawing import png
 from common.report.line_figures import marked, sheet_of_mistakes
 
 AWKWARD = ("a $b$ _c^2 \\frac", "中文🤣", "tab\tand\nmore", "", "ﬀ ẞ ✓ ȼ ▒")
@@ -57,7 +58,7 @@ def test_line_without_a_truth_is_neither_right_nor_wrong() -> None:
 def test_any_text_is_drawn_literally_and_inside_the_sheet(width: int) -> None:
     shown = [reading(a, b, width) for a, b in zip(AWKWARD, reversed(AWKWARD), strict=True)]
     figure: Any = figures.sheet_of_readings([*shown, reading("x" * 300, "y" * 250, width)], "a $b$ _c")
-    figures.png(figure)  # a warning is an error here: a glyph the font lacks would give one
+    png(figure)  # a warning is an error here: a glyph the font lacks would give one
     edges = [text.get_window_extent().x1 for text in figure.findobj(Text) if text.get_text()]
     assert max(edges) <= figure.bbox.x1
     assert not any(text.get_parse_math() for text in figure.findobj(Text) if "$" in text.get_text())
@@ -72,7 +73,7 @@ def test_most_frequent_mistakes_come_first_with_their_number() -> None:
 
 def test_a_split_without_a_mistake_has_a_picture_too() -> None:
     figure = sheet_of_mistakes(count_edits(["a"], ["a"]))
-    figures.png(figure)
+    png(figure)
     assert "No mistakes" in texts(figure)
 
 
@@ -88,8 +89,8 @@ def test_curves_of_lines_show_both_rates_and_mark_the_lowest() -> None:
 
 def test_what_was_reached_is_said_of_lines_and_of_characters() -> None:
     lines = {"cer": 0.05, "cer_interval": [0.04, 0.06], "wer": 0.2, "wer_interval": [0.1, 0.3]}
-    assert reached({"examples": 1000, "split": "test", **lines}) == (
+    assert CER.sentence({"examples": 1000, "split": "test", **lines}) == (
         "CER 5.00% (95% interval 4.00% to 6.00%) and WER 20.00% (10.00% to 30.00%) of 1,000 test lines"
     )
     characters = {"examples": 60, "split": "test", "accuracy": 0.5, "accuracy_interval": [0.4, 0.6]}
-    assert reached(characters) == "50.00% of 60 test images read right (95% interval 40.00% to 60.00%)"
+    assert ACCURACY.sentence(characters) == "50.00% of 60 test images read right (95% interval 40.00% to 60.00%)"

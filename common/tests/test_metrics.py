@@ -10,7 +10,7 @@ import pytest
 from common.charset import ALPHANUMERIC, DIGITS, Charset
 from common.data.characters import CharacterSplit
 from common.errors import UserError
-from common.evaluation.characters import BATCH_SIZE, CharacterEvaluation, evaluate, score
+from common.evaluation.characters import BATCH_SIZE, CharacterEvaluation, evaluate_characters, score
 from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, log_softmax, most_confused
 from common.recognizer import Recognizer
 from common.sampling import evenly
@@ -90,7 +90,9 @@ def look(classes: int, charset: Charset, pixels: list[int], labels: list[int], d
     images_NHW = np.zeros((len(pixels), 2, 2), np.uint8)
     images_NHW[:, 0, 0] = pixels
     recognizer: Recognizer = Oracle(classes)  # type: ignore[assignment]  # a recognizer that only reads
-    return evaluate(recognizer, charset, CharacterSplit(images_NHW=images_NHW, labels_N=np.array(labels)), data)
+    return evaluate_characters(
+        recognizer, charset, CharacterSplit(images_NHW=images_NHW, labels_N=np.array(labels)), data
+    )
 
 
 def test_every_example_is_scored_the_last_batch_too() -> None:
@@ -134,7 +136,7 @@ def test_data_without_any_character_of_the_model_is_refused() -> None:
 def test_images_of_another_size_are_refused() -> None:
     split = CharacterSplit(images_NHW=np.zeros((1, 3, 2), np.uint8), labels_N=np.array([0]))
     with pytest.raises(UserError, match="3×2 where the model reads 2×2"):
-        evaluate(Oracle(10), DIGITS, split, DIGITS)  # type: ignore[arg-type]
+        evaluate_characters(Oracle(10), DIGITS, split, DIGITS)  # type: ignore[arg-type]
 
 
 def test_sample_shows_examples_of_the_whole_split_then_the_surest_mistakes() -> None:

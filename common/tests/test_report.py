@@ -12,11 +12,15 @@ from matplotlib.text import Text
 
 from common.charset import DIGITS, Charset
 from common.errors import UserError
+from common.evaluation.measure import ACCURACY
 from common.formatting import duration, percent, significant, visible
 from common.reading.result import Reading
 from common.report import figures, results
+from common.report.character_figures import sheet_of_confusions
 from common.report.code import code_lines, fingerprint, lines_by_file
+from common.report.drawing import png
 from common.report.parity import matrix, verdict
+from common.report.series import read_metrics, smoothed
 
 IMAGE_HW = np.zeros((28, 28), np.uint8)
 AWKWARD = Charset(("$", "_", "\\", "^", "%", " ", "中", "🤣", "\n"))
@@ -32,8 +36,8 @@ def test_pictures_draw_any_character_literally(charset: Charset) -> None:
     counts_KK = np.arange(len(charset) ** 2).reshape(len(charset), -1)
     pairs = zip(charset.characters, reversed(charset.characters), strict=True)
     readings = [Reading(image_HW=IMAGE_HW, text=a, confidence=0.5, truth=b) for a, b in pairs]
-    for figure in (figures.sheet_of_confusions(counts_KK, charset), figures.sheet_of_readings(readings, "a $b$ _c")):
-        figures.png(figure)  # a warning is an error here: a glyph the font lacks would give one
+    for figure in (sheet_of_confusions(counts_KK, charset), figures.sheet_of_readings(readings, "a $b$ _c")):
+        png(figure)  # a warning is an error here: a glyph the font lacks would give one
         assert not any(text.get_parse_math() for text in texts(figure) if "$" in text.get_text())
 
 
@@ -41,14 +45,13 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     rows = [{"step": s, "train/loss": 1 / s, "train/learning_rate": 0.1, "validation/accuracy": 0.5} for s in (1, 2)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name in ("a.png", "b.png"):
-        figures.curves(tmp_path / "metrics.jsonl", tmp_path / name)
+        (tmp_path / name).write_bytes(png(figures.sheet_of_curves(read_metrics(tmp_path / "metrics.jsonl"))))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_curves_survive_a_run_that_has_only_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": null, "train/learning_rate": 1.0}\n')
-    figures.curves(tmp_path / "metrics.jsonl", tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 1000
+    assert len(png(figures.sheet_of_curves(read_metrics(tmp_path / "metrics.jsonl")))) > 1000
 
 
 def test_a_mistake_is_marked_with_a_sign_and_not_by_colour_alone() -> None:
@@ -61,7 +64,7 @@ def test_a_mistake_is_marked_with_a_sign_and_not_by_colour_alone() -> None:
 def test_smoothing_keeps_a_constant_and_passes_over_gaps() -> None:
     values_S = np.full(50, 3.0)
     values_S[[0, 20]] = np.nan
-    smooth_S = figures.smoothed(values_S)
+    smooth_S = smoothed(values_S)
     assert np.isnan(smooth_S[0])
     np.testing.assert_allclose(smooth_S[1:], 3.0, rtol=1e-12)
 
@@ -182,13 +185,13 @@ def test_run_of_characters_is_opened_as_texts_of_one_character(tmp_path: Path) -
 
 def test_equal_runs_differ_by_nothing_measurable() -> None:
     run = finished(np.arange(100) % 3 > 0)
-    (row,) = results.differences({"a": run, "b": run}, results.ACCURACY)
+    (row,) = results.differences({"a": run, "b": run}, ACCURACY)
     assert (row["difference"], row["interval"], row["measurable"], row["better"]) == (0, [0, 0], False, None)
 
 
 def test_a_run_that_is_better_for_every_writer_is_measurably_better() -> None:
     worse, better = finished(np.arange(100) % 2 > 0), finished(np.arange(100) % 10 > 0)
-    (row,) = results.differences({"a": worse, "b": better}, results.ACCURACY)
+    (row,) = results.differences({"a": worse, "b": better}, ACCURACY)
     # every writer: 5 of 10 right against 9 of 10, so each resample of writers gives the same
     assert row["difference"] == pytest.approx(-0.4)
     assert row["interval"] == pytest.approx([-0.4, -0.4])
@@ -199,9 +202,7 @@ def test_a_run_that_is_better_for_every_writer_is_measurably_better() -> None:
 
 def test_runs_on_other_examples_are_not_compared() -> None:
     with pytest.raises(AssertionError, match="a and b were tested on different examples"):
-        results.differences(
-            {"a": finished(np.ones(10)), "b": finished(np.ones(10), truths=["1"] * 10)}, results.ACCURACY
-        )
+        results.differences({"a": finished(np.ones(10)), "b": finished(np.ones(10), truths=["1"] * 10)}, ACCURACY)
 
 
 def test_confusions_count_all_frameworks_together() -> None:
@@ -220,5 +221,5 @@ def test_gallery_finds_the_worst_and_the_disagreements() -> None:
 def test_seconds_to_target_are_those_of_the_first_epoch_that_reached_it() -> None:
     metrics = [{"step": 1, "train/loss": 1.0}]
     metrics += [{"step": s, "seconds": 10.0 * s, "validation/accuracy": a} for s, a in ((1, 0.5), (2, 0.8), (3, 0.9))]
-    assert results.seconds_to_target(metrics, 0.8, results.ACCURACY) == 20
-    assert results.seconds_to_target(metrics, 0.95, results.ACCURACY) is None
+    assert results.seconds_to_target(metrics, 0.8, ACCURACY) == 20
+    assert results.seconds_to_target(metrics, 0.95, ACCURACY) is None

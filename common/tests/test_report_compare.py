@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from common.charset import Charset
-from common.data import sources
 from common.data.characters import CharacterDataset, CharacterSplit
 from common.errors import UserError
+from common.evaluation.measure import ACCURACY
 from common.report import compare as module
-from common.report import jobs, results
+from common.report import jobs
 from common.report.compare import compare
 from common.spec import MLPSpec
+from common.tasks.characters import Characters
 from common.weights import Golden, WeightsFile, initial_weights, save_weights
 from impl_numpy import build
 
@@ -131,7 +132,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     monkeypatch.setattr(module, "run_suite", fake.suite)
     monkeypatch.setattr(module, "run_training", fake.train)
     monkeypatch.setattr(module, "fingerprint", lambda package: f"code of {package}")
-    monkeypatch.setattr(sources, "load", lambda *_, **__: dataset())
+    monkeypatch.setattr(Characters, "load", lambda *_: dataset())
     return fake
 
 
@@ -171,7 +172,7 @@ def test_report_holds_the_figures_of_every_framework(out: Path, capsys: pytest.C
 
 @pytest.mark.usefixtures("fake")
 def test_reference_reads_at_most_so_many_images_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "ACCURACY", replace(results.ACCURACY, read_again=20))
+    monkeypatch.setattr(Characters, "measure", replace(ACCURACY, read_again=20))
     row = run(out)[1]["rungs"]["mlp"]["rows"]["pytorch"]
     assert (row["read_differently"], row["read_again"]) == (0, 20)
 

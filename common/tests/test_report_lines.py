@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from common.charset import Charset
-from common.data import sources
 from common.data.lines import LineDataset, LineSplit
 from common.errors import UserError
 from common.evaluation.lines import LineEvaluation, LineReading
+from common.evaluation.measure import CER
 from common.report import jobs, results
 from common.report.budgets import TIERS, data_of
 from common.report.charts import learning_charts
@@ -26,6 +26,7 @@ from common.report.code import lines_by_file
 from common.report.compare import _commands, _settings, compare
 from common.report.page import pieces
 from common.spec import RUNGS, LSTMCTCSpec
+from common.tasks.lines import Lines
 from common.tests import test_report_compare as characters
 from common.tests.test_report_compare import Jobs
 
@@ -130,7 +131,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lines(fake: Jobs, reader: None, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     fake.make_run = lambda folder, name: (characters.make_run if "mlp" in folder.name else make_run)(folder, name)
-    monkeypatch.setattr(sources, "load_lines", lambda *_, **__: dataset())
+    monkeypatch.setattr(Lines, "load", lambda *_: dataset())
     return fake
 
 
@@ -276,12 +277,12 @@ def test_difference_in_cer_weighs_lines_by_their_length_and_less_is_better() -> 
     truths = ["aaaa", "aaaaaa"] * 20
     worse = finished(truths, ["bbaa", "aaaaaa"] * 20, [2, 0] * 20)
     better = finished(truths, ["aaaa", "aaaaab"] * 20, [0, 1] * 20)
-    (row,) = results.differences({"a": worse, "b": better}, results.CER)
+    (row,) = results.differences({"a": worse, "b": better}, CER)
     # of each writer 2 of 10 characters are wrong against 1 of 10; the mean over lines would be 0.25 less 0.083
     assert row["difference"] == pytest.approx(0.1)
     assert row["interval"] == pytest.approx([0.1, 0.1])
     assert (row["measurable"], row["better"], row["read_differently"]) == (True, "b", 40)
-    (turned,) = results.differences({"b": better, "a": worse}, results.CER)
+    (turned,) = results.differences({"b": better, "a": worse}, CER)
     assert (turned["difference"], turned["better"]) == (pytest.approx(-0.1), "b")
 
 
@@ -290,7 +291,7 @@ def test_lines_that_each_of_two_runs_reads_worse_as_often_show_no_measurable_dif
     truths = ["aaaa"] * 40
     a = finished(truths, ["baaa", "aaaa"] * 20, [1, 0] * 20, writers_N=writers_N)
     b = finished(truths, ["aaaa", "baaa"] * 20, [0, 1] * 20, writers_N=writers_N)
-    (row,) = results.differences({"a": a, "b": b}, results.CER)
+    (row,) = results.differences({"a": a, "b": b}, CER)
     assert (row["difference"], row["measurable"], row["better"]) == (0, False, None)
     assert row["interval"][0] < 0 < row["interval"][1]
 
@@ -315,8 +316,8 @@ def test_worst_lines_have_the_most_mistakes_and_of_as_many_the_surest() -> None:
 def test_seconds_to_target_are_those_of_the_first_epoch_whose_cer_was_low_enough() -> None:
     rates = ((1, float("nan")), (2, 0.5), (3, 0.1), (4, 0.2))
     metrics = [{"step": e, "seconds": 10.0 * e, "validation/cer": rate} for e, rate in rates]
-    assert results.seconds_to_target(metrics, 0.1, results.CER) == 30
-    assert results.seconds_to_target(metrics, 0.05, results.CER) is None
+    assert results.seconds_to_target(metrics, 0.1, CER) == 30
+    assert results.seconds_to_target(metrics, 0.05, CER) is None
 
 
 @pytest.mark.usefixtures("reader")
@@ -348,7 +349,7 @@ def test_reading_falls_into_pieces(truth: str, read: str, expected: list[tuple[s
 
 def test_charts_of_lines_show_cer_and_nats_per_character() -> None:
     rows = [{"step": e, "epoch": e, "seconds": e, "train/loss": 1.0, "validation/cer": 3.0 / e} for e in (1, 2, 3)]
-    charts = dict(learning_charts({"jax": rows}, ["jax"], 0.1, results.CER))
+    charts = dict(learning_charts({"jax": rows}, ["jax"], 0.1, CER))
     assert list(charts) == ["Validation CER by epoch", "Validation CER by time", "Training loss by step"]
     assert "nats per character" in charts["Training loss by step"]
     assert "accuracy" not in "".join(charts.values())
