@@ -138,7 +138,7 @@ def _sentence(event: Any, known: Sequence[str], name: str) -> str:
     from tyro import _errors as tyro_errors
 
     see = f"see `fourhands {name} --help`"
-    for token in getattr(event, "tokens", None) or getattr(event, "unrecognized_tokens", ()):
+    for token in [*getattr(event, "tokens", ()), *getattr(event, "unrecognized_tokens", ())]:
         flag = token.partition("=")[0]
         if flag.startswith("--"):
             nearest = difflib.get_close_matches(flag.replace("_", "-"), known, n=1, cutoff=0.5)

@@ -27,11 +27,15 @@ def progress_bar(
     import rich.console  # only needed on a terminal
     import rich.progress as rp
 
-    amount = {"count": [rp.MofNCompleteColumn()], "bytes": [rp.DownloadColumn()], "share": []}[kind]
+    columns: dict[str, list[rp.ProgressColumn]] = {
+        "count": [rp.MofNCompleteColumn()],
+        "bytes": [rp.DownloadColumn()],
+        "share": [],
+    }
     with rp.Progress(
         rp.TextColumn("{task.description}"),
         rp.BarColumn(),
-        *amount,
+        *columns[kind],
         rp.TimeElapsedColumn(),
         rp.TextColumn("left"),
         rp.TimeRemainingColumn(),

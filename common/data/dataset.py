@@ -71,3 +71,5 @@ class Dataset(Generic[SplitT]):
 
 
 AnyDataset = Dataset[Any]
+AnySplit = Any
+"""A split whose kind only its task knows; a type checker cannot tell."""

@@ -132,11 +132,12 @@ class _Resuming:
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         with progress_bar("bytes") as bar, self._part.open("ab" if have else "wb") as file:
-            task = bar and bar.add_task(self._name, total=total, completed=have)
+            if bar is not None:
+                bar.add_task(self._name, total=total, completed=have)
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
-                if bar is not None and task is not None:
-                    bar.advance(task, len(chunk))
+                if bar is not None:
+                    bar.advance(bar.task_ids[0], len(chunk))
         if total is not None and self._part.stat().st_size < total:
             raise UserError(f"broke off after {self._part.stat().st_size:,} of {total:,} bytes")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.formatting import duration, percent, significant
+from common.tasks import task_of
 
 _PIPE_WIDTH = 150  # where there is no terminal to fit
 

@@ -21,7 +21,7 @@ from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
-from common.spec import CharacterSpec, Spec
+from common.spec import CharacterSpec, CNNSpec, MLPSpec, Spec
 from common.tasks.task import Image
 
 
@@ -52,7 +52,7 @@ class Characters:
 
     def decide(self, spec: Spec, dataset: CharacterDataset) -> Spec:
         height, width = dataset.train.images_NHW.shape[1:]
-        return replace(cast(CharacterSpec, spec), num_classes=len(dataset.charset), height=height, width=width)
+        return replace(cast(MLPSpec | CNNSpec, spec), num_classes=len(dataset.charset), height=height, width=width)
 
     def batches(self, dataset: CharacterDataset, spec: Spec, train: TrainConfig) -> CharacterBatches:
         return CharacterBatches(dataset.train, batch_size=train.batch_size, seed=train.seed, workers=train.workers)

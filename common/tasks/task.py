@@ -14,7 +14,7 @@ from common.charset import Charset
 from common.config import TrainConfig
 from common.data.batches import Batches
 from common.data.config import DataConfig
-from common.data.dataset import AnyDataset, Split
+from common.data.dataset import AnyDataset, AnySplit
 from common.evaluation.evaluation import Evaluation
 from common.evaluation.measure import Measure
 from common.reading.ngram import Prior
@@ -67,7 +67,7 @@ class Task(Protocol):
         """Figures about data and batches for result.json."""
 
     def evaluate(
-        self, recognizer: Recognizer, charset: Charset, split: Split, data_charset: Charset, search: Search = BEST_PATH
+        self, recognizer: Recognizer, charset: Charset, split: AnySplit, data_charset: Charset, search: Search = BEST_PATH
     ) -> Evaluation:
         """Evaluate a recognizer on a whole split.
 
@@ -104,7 +104,7 @@ class Task(Protocol):
     ) -> list[Reading]:
         """The text of each prepared image."""
 
-    def texts(self, split: Split) -> Sequence[str] | None:
+    def texts(self, split: AnySplit) -> Sequence[str] | None:
         """The text of each example; None where an example is a single character."""
 
     def describe(self, dataset: AnyDataset) -> list[str]:
