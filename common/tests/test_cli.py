@@ -246,7 +246,7 @@ def test_interrupted_training_says_how_to_go_on(
 def test_our_own_mistakes_show_their_traceback(
     finished: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("a bug")
 
     monkeypatch.setattr("fourhands.evaluate", broken)

@@ -152,7 +152,7 @@ def _bomb(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: path.write_text("hello"), "is no image that can be read"),
+        (lambda path: path.write_text("hello"), "is not an image that can be read"),
         (lambda path: path.touch(), "is empty"),
         (lambda path: Image.new("L", (1, 1)).save(path), "is blank"),
         (lambda path: Image.new("RGB", (40, 40), "white").save(path), "is blank"),

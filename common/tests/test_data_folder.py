@@ -152,7 +152,7 @@ def test_images_that_cannot_be_read_are_refused_by_name_and_the_others_stay(fold
     label(folder, "csv", TEXTS | {"blank.png": "?"})
     dataset = read(folder)
     assert [line.name for line in dataset.refused] == ["a.png", "blank.png"]
-    assert "is no image" in dataset.refused[0].reason
+    assert "is not an image" in dataset.refused[0].reason
     assert "is blank" in dataset.refused[1].reason
     assert set(texts_of(dataset)) == set(TEXTS) - {"a.png"}
 

@@ -194,7 +194,7 @@ def test_a_bad_row_is_named(index: Path, row: str) -> None:
     path = index / "ascii" / "lines.txt"
     content = path.read_text().splitlines()
     path.write_text("\n".join([*content[:4], row, *content[5:]]))
-    with refuses(f"lines.txt, line 5: '{row[:20]}", "no row of IAM's", "9 fields"):
+    with refuses(f"lines.txt, line 5: '{row[:20]}", "is not a row of IAM's", "9 fields"):
         iam_lines.load(index, height=HEIGHT)
 
 

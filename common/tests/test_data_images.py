@@ -189,7 +189,7 @@ def png_header(width: int, height: int) -> bytes:
     ("content", "message"),
     [
         (b"", "is empty; expected PNG"),
-        (b"%PDF-1.7 and so on", "is no image that can be read"),
+        (b"%PDF-1.7 and so on", "is not an image that can be read"),
         (png_header(10_000, 10_000), "more than 89,478,485 pixels"),
         (png_header(2**31 - 1, 2**31 - 1), "more than 89,478,485 pixels"),
         (png_header(40, 40), "cannot be read"),

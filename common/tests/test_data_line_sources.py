@@ -88,7 +88,7 @@ def test_a_larger_subset_holds_the_smaller_one(lines: dict[str, list[tuple[str, 
     lines["train"][:5] = [("", 40)] * 5
     with pytest.raises(UserError, match="28 training lines were asked for; there are 25, ask for fewer"):
         load_lines("iam_lines", height=8, examples=28)
-    with pytest.raises(UserError, match="data.examples is -1; it must be at least 1, or 0 for all"):
+    with pytest.raises(UserError, match=r"data\.examples is -1; it must be at least 1, or 0 for all"):
         load_lines("iam_lines", height=8, examples=-1)
 
 
@@ -122,7 +122,7 @@ def test_preparing_lines_prints_what_there_is_and_names_what_is_refused(
 
 
 def test_flags_of_lines_are_refused_for_characters(digits: str, command: Command) -> None:
-    command("data", "prepare", digits, "--height", 30).refuses("--height", "mnist holds characters")
+    command("data", "prepare", digits, "--height", 30).refuses("--height", " holds characters")
     command("data", "prepare", digits, "--refused").refuses("--refused is for lines")
     command("data", "show", "ink_lines", "--out", "x.png", "--height", 0).refuses("--height is 0")
     command("data", "show", "ink_linse", "--out", "x.png").refuses("did you mean 'ink_lines'")

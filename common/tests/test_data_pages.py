@@ -276,7 +276,7 @@ def test_an_image_of_another_size_or_none_at_all_is_refused_by_name(folder: Path
     with refuses("the image of b.xml is missing", "put b.png or b.jpg"):
         pages.load(folder, height=HEIGHT)
     (folder / "b.png").write_bytes(b"no image")
-    with refuses("b.png is no image"):
+    with refuses("b.png is not an image"):
         pages.load(folder, height=HEIGHT)
 
 

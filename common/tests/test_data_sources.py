@@ -115,7 +115,7 @@ def test_examples_and_balance_touch_the_training_split_only(mnist_folder: Path) 
 def test_more_examples_than_there_are_is_refused(mnist_folder: Path) -> None:
     with pytest.raises(UserError, match="496 training examples were asked for; there are 495, ask for fewer"):
         load(f"mnist:{mnist_folder}", examples=496)
-    with pytest.raises(UserError, match="data.examples is -1; it must be at least 1, or 0 for all"):
+    with pytest.raises(UserError, match=r"data\.examples is -1; it must be at least 1, or 0 for all"):
         load("ink", examples=-1)
 
 

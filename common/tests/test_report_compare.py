@@ -306,8 +306,8 @@ def test_folder_with_something_else_is_left_alone(out: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rungs": ("cnn",)}, r"rungs \['mlp'\] where now \['cnn'\]|budgets of cnn None"),
-        ({"frameworks": ("numpy",)}, r"code of impl_pytorch 'code of impl_pytorch' where now None"),
+        ({"rungs": ("cnn",)}, r"rungs \['mlp'\] where now \['cnn'\]|budgets.cnn.data None"),
+        ({"frameworks": ("numpy",)}, r"code.impl_pytorch 'code of impl_pytorch' where now None"),
     ],
 )
 def test_report_of_other_settings_is_refused(out: Path, change: dict[str, Any], words: str) -> None:
@@ -320,7 +320,7 @@ def test_report_of_other_settings_is_refused(out: Path, change: dict[str, Any], 
 def test_report_of_other_code_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(out)
     monkeypatch.setattr(module, "fingerprint", lambda package: package.replace("numpy", "changed"))
-    with pytest.raises(UserError, match="code of common 'code of common' where now 'common'"):
+    with pytest.raises(UserError, match=r"code\.common 'code of common' where now 'common'"):
         run(out)
 
 
@@ -340,7 +340,7 @@ def test_unknown_name_gives_the_nearest(out: Path, arguments: dict[str, Any], wo
 
 def test_training_that_fails_gives_the_sentence_it_ended_with(tmp_path: Path) -> None:
     budget = {"data": "inkk", "examples": 10, "epochs": 1, "learning_rate": 0.1, "dropout": None, "start": ""}
-    settings = {"budgets": {"mlp": budget}}
+    settings = {"budgets": {"mlp": budget | {"max_characters": 0}}}
     reason = jobs.run_training(tmp_path, settings, "mlp", "numpy")
     assert reason.startswith("unknown data 'inkk': did you mean 'ink'?")
     assert reason in (tmp_path / "runs" / "mlp-numpy.log").read_text()

@@ -207,7 +207,7 @@ def test_characters_and_lines_stand_in_one_report_each_on_its_own_data(tmp_path:
 def test_command_of_a_run_of_lines_says_how_long_they_may_be(tmp_path: Path) -> None:
     budget = {"data": "ink_lines", "examples": 10, "epochs": 1, "learning_rate": 0.1, "dropout": None, "start": ""}
     budget["max_characters"] = 7
-    settings = {"budgets": {"lstm_ctc": budget, "cnn": budget | {"data": "ink"}}}
+    settings = {"budgets": {"lstm_ctc": budget, "cnn": budget | {"data": "ink", "max_characters": 0}}}
     words = " ".join(jobs.train_command(settings, "lstm_ctc", "jax", tmp_path))
     assert "--data ink_lines" in words
     assert words.endswith("--data.examples 10 --train.epochs 1 --train.learning-rate 0.1 --data.max-characters 7")
