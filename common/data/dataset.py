@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -20,6 +20,7 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 SplitT = TypeVar("SplitT", bound="Split")
 
 
+@runtime_checkable  # the tests check types at run time
 class Split(Protocol):
     """Examples of one kind; see `CharacterSplit` and `LineSplit`."""
 
