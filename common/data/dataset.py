@@ -17,9 +17,6 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
-SplitT = TypeVar("SplitT", bound="Split")
-
-
 @runtime_checkable  # the tests check types at run time
 class Split(Protocol):
     """Examples of one kind; see `CharacterSplit` and `LineSplit`."""
@@ -35,6 +32,9 @@ class Split(Protocol):
 
     def image(self, index: int) -> np.ndarray:
         """One image, uint8, ink 255 on paper 0, (height, width)."""
+
+
+SplitT = TypeVar("SplitT", bound=Split)
 
 
 @dataclass(frozen=True, kw_only=True)
