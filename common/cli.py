@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = sys.argv[1:]
         if not sys.warnoptions:  # the warnings of libraries say nothing to a person; `python -W default` shows them
             warnings.simplefilter("ignore")
+            logging.getLogger("PIL").setLevel(logging.CRITICAL)  # our own sentence says what is wrong with a file
     argv = list(argv)
     try:
         code = _run(argv)

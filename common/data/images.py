@@ -4,17 +4,38 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 
 from common.errors import UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded: Pillow's own limit, above which it suspects a decompression bomb."""
+
+
+def _silence_libtiff() -> None:
+    """Stop libtiff from printing to stderr what it finds wrong with a file.
+
+    It prints from C, where neither `warnings` nor `sys.stderr` can catch it. Pillow raises an error for a file that it
+    cannot read, and that error becomes ours. The change holds for the whole process, from before any thread exists:
+    redirecting stderr around each image would swallow what other threads print meanwhile.
+    """
+    try:
+        library = ctypes.CDLL(_imaging.__file__)  # symbols of the libraries that it is linked with are found too
+        handlers = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
+    except (OSError, AttributeError):  # a Pillow without libtiff, or with libtiff inside, as on Windows
+        return
+    for set_handler in handlers:
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
+
+
+_silence_libtiff()
 
 
 def load_image(source: Path | BinaryIO) -> UInt8[np.ndarray, "H W"]:

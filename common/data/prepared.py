@@ -10,11 +10,13 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +160,10 @@ def _open(folder: Path) -> Prepared | None:
     """What lies in the folder; None if nothing does, or if it is not whole."""
     try:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        descriptor = os.open(folder / _INK, os.O_RDONLY)
+        file = (folder / _INK).open("rb", buffering=0)
     except (OSError, ValueError):
         return None
-    images = StoredImages(descriptor, index["height"], np.array(index["widths"], dtype=np.int64))
+    images = StoredImages(file, index["height"], np.array(index["widths"], dtype=np.int64))
     if images.checksum() != index["checksum"]:
         return None
     lines = LineSplit(
@@ -176,17 +178,24 @@ def _open(folder: Path) -> Prepared | None:
 
 
 class StoredImages(Sequence[Image]):
-    """Images in an open file, each read when it is asked for; any number of threads may ask at once.
+    """Images in an open file. Each is read when it is asked for; any number of threads may ask at once.
 
-    Not a memory map, whose pages would count as this process's memory.
+    Not a memory map: its pages count as this process's memory, so its peak would grow by the size of the file.
+    Not `os.pread`: Windows has none.
+
+    Args:
+        file: open for reading in bytes. It is closed with the last reference to the images.
+        height: rows of every image.
+        widths_N: columns of each image, in the order of the file.
     """
 
-    def __init__(self, descriptor: int, height: int, widths_N: Int[np.ndarray, "N"]) -> None:
+    def __init__(self, file: FileIO, height: int, widths_N: Int[np.ndarray, "N"]) -> None:
         self.widths_N: Int[np.ndarray, "N"] = widths_N
-        self._descriptor = descriptor
+        self._file = file
+        self._lock = threading.Lock()  # the threads share the file's position
         self._height = height
         self._ends_N: Int[np.ndarray, "N"] = np.cumsum(widths_N) * height
-        weakref.finalize(self, os.close, descriptor)
+        weakref.finalize(self, file.close)
 
     def __len__(self) -> int:
         return len(self.widths_N)
@@ -194,15 +203,19 @@ class StoredImages(Sequence[Image]):
     def __getitem__(self, index: int) -> Image:  # type: ignore[override]  # no slices
         width, end = int(self.widths_N[index]), int(self._ends_N[index])
         size = self._height * width
-        ink = os.pread(self._descriptor, size, end - size)
-        return np.frombuffer(ink, np.uint8).reshape(self._height, width)
+        return np.frombuffer(self._read(size, end - size), np.uint8).reshape(self._height, width)
 
     def checksum(self) -> int:
         """CRC-32 of the whole file."""
         checksum = start = 0
-        while chunk := os.pread(self._descriptor, _CHUNK, start):
+        while chunk := self._read(_CHUNK, start):
             checksum, start = zlib.crc32(chunk, checksum), start + len(chunk)
         return checksum
+
+    def _read(self, size: int, start: int) -> bytes:
+        with self._lock:
+            self._file.seek(start)
+            return self._file.read(size)
 
 
 def _shown(title: str, lines: Iterator[Line | Refused], total: int | None) -> Iterator[Line | Refused]:

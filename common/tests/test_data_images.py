@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import subprocess
+import sys
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from common.data import ink
 from common.data.character_image import to_character
@@ -202,6 +206,86 @@ def test_a_file_that_is_no_usable_image_is_named(tmp_path: Path, content: bytes,
     with pytest.raises(UserError, match=message) as raised:
         load_image(path)
     assert str(path) in str(raised.value)
+
+
+def encoded(kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(255 - ON_PAPER).save(file, format=kind, **options)
+    return file.getvalue()
+
+
+def jpeg_segment(marker: int, data: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def damaged() -> dict[str, bytes]:
+    """Files that make Pillow warn, log, or let libtiff print. Some of them can still be read."""
+    png, jpeg = encoded("PNG"), encoded("JPEG")
+    lzw = encoded("TIFF", compression="tiff_lzw")
+    entries = bytearray(lzw)
+    (directory,) = struct.unpack_from("<I", lzw, 4)
+    entries[directory : directory + 2] = b"\xff\x00"  # says that it has 255 entries
+    # TIFF's tag 277, samples per pixel, short: 9,999
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(file, format="TIFF")
+    samples = bytearray(file.getvalue())
+    place = samples.index(struct.pack("<HH", 277, 3))
+    samples[place + 8 : place + 10] = struct.pack("<H", 9999)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x03\x01\x12\0\x03\0\0\0\x01\0\x01\0\0\x87\x69\xff\xff"
+    return {
+        "cut.png": png[: len(png) // 2],
+        "cut.jpg": jpeg[: len(jpeg) // 2],
+        "cut.tiff": lzw[: len(lzw) // 2],
+        "codes of the compression.tiff": lzw[:40] + b"\xab" * 400 + lzw[440:],
+        "number of entries.tiff": bytes(entries),
+        "samples per pixel.tiff": bytes(samples),
+        "checksum.png": png[:29] + b"\0\0\0\0" + png[33:],
+        "exif.jpg": jpeg[:2] + jpeg_segment(0xE1, exif) + jpeg[2:],
+        "several pictures.jpg": jpeg[:2] + jpeg_segment(0xE2, b"MPF\0II*\0\xff\xff" + bytes(8)) + jpeg[2:],
+        "many pixels.png": png_header(10_000, 10_000),
+        "a decompression bomb.png": png_header(2**31 - 1, 2**31 - 1),
+    }
+
+
+def test_what_pillow_and_libtiff_say_about_damaged_files_stays_off_the_terminal(tmp_path: Path) -> None:
+    for name, content in damaged().items():
+        (tmp_path / name).write_bytes(content)
+    # the command line first, as for a person; then the files, each in a process that has warned of nothing yet
+    program = """
+import contextlib, pathlib, sys
+from common.cli import main
+from common.data.images import load_image
+from common.errors import UserError
+path, sys.argv = pathlib.Path(sys.argv[1]), ["fourhands", "data", "list"]
+main()
+with contextlib.suppress(UserError):
+    load_image(path)
+"""
+    told = {}
+    for name in damaged():
+        command = [sys.executable, "-c", program, str(tmp_path / name)]
+        told[name] = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert told == dict.fromkeys(damaged(), "")
+
+
+def test_reading_an_image_leaves_the_warning_filters_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # they belong to the whole process: another thread would see the change, or undo it
+    path = tmp_path / "character.png"
+    Image.fromarray(255 - ON_PAPER).save(path)
+    before, during, turn = list(warnings.filters), [], ImageOps.exif_transpose
+    monkeypatch.setattr(ImageOps, "exif_transpose", lambda image: during.append(list(warnings.filters)) or turn(image))
+    load_image(path)
+    assert during == [before]
+
+
+@pytest.mark.parametrize("action", ["error", "ignore"])
+def test_many_pixels_are_refused_whatever_becomes_of_warnings(tmp_path: Path, action: str) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(png_header(10_000, 10_000))
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        with pytest.raises(UserError, match="more than 89,478,485 pixels"):
+            load_image(path)
 
 
 def test_a_missing_image_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 
 from common.data import prepared as module
 from common.data.dataset import Refused
-from common.data.prepared import Line, Prepared, prepare
+from common.data.prepared import Line, Prepared, StoredImages, prepare
 from common.errors import UserError
 
 HEIGHT = 4
@@ -144,6 +147,48 @@ def test_any_number_of_threads_may_read_at_once() -> None:
     with ThreadPoolExecutor(8) as pool:
         for i, image in zip(order, pool.map(lambda i: images[i], order), strict=True):
             np.testing.assert_array_equal(image, make.image(i))
+
+
+def test_no_thread_reads_at_the_place_of_another(cache: Path) -> None:
+    # between a thread's step to its image and its reading, another thread gets its turn
+    widths_N = prepare("some", 0, Maker(300)).lines.widths_N
+    turn = threading.Event()
+
+    class Interrupted(io.FileIO):
+        def seek(self, place: int, whence: int = 0) -> int:
+            done = super().seek(place, whence)
+            if threading.current_thread() is not threading.main_thread():
+                turn.set()
+                time.sleep(0.2)
+            return done
+
+    shared = StoredImages(Interrupted(ink_file(cache)), HEIGHT, widths_N)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(shared.__getitem__, 200)
+        assert turn.wait(10)
+        np.testing.assert_array_equal(shared[7], Maker().image(7))
+        np.testing.assert_array_equal(first.result(), Maker().image(200))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc, which has the peak of the memory")
+def test_reading_every_image_leaves_the_peak_of_memory_flat(tmp_path: Path) -> None:
+    # 64 MB in a fresh process: its peak memory would grow as much, were the file mapped or kept
+    ink = tmp_path / "ink.bin"
+    ink.write_bytes(bytes(1 << 20) * 64)
+    program = """
+import sys
+import numpy as np
+from common.data.prepared import StoredImages
+from common.machine import peak_memory_mb
+images = StoredImages(open(sys.argv[1], "rb", buffering=0), 1 << 10, np.full(64, 1 << 10))
+images[0]
+before = peak_memory_mb()
+total = sum(int(images[i].sum()) for i in range(64))
+images.checksum()
+print(peak_memory_mb() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(ink)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 16
 
 
 def test_images_are_read_one_by_one(cache: Path) -> None:
