@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fourhands
 from common.charset import Charset
 from common.cli import main
 from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.data.dataset import Refused
 from common.data.lines import LineDataset, LineSplit
+from common.evaluation import prior
+from common.reading.decoding import BEAM_WIDTH
+from common.reading.ngram import CharacterNgram, NgramCounts, Prior, load_prior, save_prior
+from common.reading.search import Search
+from common.recognizer import load_implementation
 from common.spec import RUNGS, Spec
-from common.tasks.lines import WIDEST, Lines
+from common.tasks.lines import LINES, WIDEST, Lines
 from common.tests.conftest import Command
 from common.weights import load_weights
 
@@ -191,7 +200,7 @@ def test_same_flags_give_the_same_weights_and_a_resumed_run_too(
         assert command(*arguments("lstm_ctc", tmp_path / "cut")).code == 130
     assert command(*arguments("lstm_ctc", tmp_path / "cut"), "--resume").code == 0
     assert command(*arguments("lstm_ctc", tmp_path / "whole")).code == 0
-    for name in ("weights.safetensors", "predictions.npz", "readings.png", "confusion.png"):
+    for name in ("weights.safetensors", "prior.safetensors", "predictions.npz", "readings.png", "confusion.png"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
@@ -248,3 +257,134 @@ def test_line_wider_than_any_is_refused(finished: Path, tmp_path: Path, command:
     wide_HW[2:6, 2:-2] = 255
     Image.fromarray(wide_HW).save(tmp_path / "wide.png")
     command("read", finished, tmp_path / "wide.png").refuses("wide.png", "pixels wide", "at most 2,048")
+
+
+# --- the character language model of a run
+@pytest.fixture(scope="module")
+def ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of lstm_ctc; not to be written to."""
+    out = tmp_path_factory.mktemp("runs") / "ctc"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Lines, "load", load_bars)
+        assert main(arguments("lstm_ctc", out)) == 0
+    return out
+
+
+NGRAM = ["--beam", "8", "--ngram"]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """An image of one line."""
+    Image.fromarray(line("abcdabcd")).save(tmp_path / "line.png")
+    return tmp_path / "line.png"
+
+
+def with_prior(run: Path, folder: Path, weight: float, bonus: float = 0.0) -> Path:
+    """A copy of a run whose character language model knows only the text `dddd`."""
+    shutil.copytree(run, folder)
+    charset = load_weights(run / "weights.safetensors").charset
+    counts = NgramCounts.of([charset.encode("dddd")] * 99, len(charset) + 1)
+    save_prior(folder / "prior.safetensors", Prior(counts=counts, weight=weight, length_bonus=bonus), charset)
+    return folder
+
+
+def test_read_and_evaluate_use_the_file_of_the_run(ctc: Path, picture: Path, tmp_path: Path, command: Command) -> None:
+    other = with_prior(ctc, tmp_path / "other", weight=50.0)
+    (plain,), (own,), (strange,) = (
+        json.loads(command("read", run, picture, "--json", *flags).out)
+        for run, flags in ((other, ["--beam", 8]), (ctc, NGRAM), (other, NGRAM))
+    )
+    assert set(strange["text"]) <= {"d"}, "a text of this language model"
+    assert strange["text"] != plain["text"]
+    assert set(own["text"]) > {"d"}
+    plain_cer, own_cer, strange_cer = (
+        json.loads(command("evaluate", run, "--json", *flags).out)["cer"]
+        for run, flags in ((other, ["--beam", 8]), (ctc, NGRAM), (other, NGRAM))
+    )
+    assert strange_cer > max(plain_cer, own_cer)
+    # the public API, and a weights file beside the language model
+    reader = fourhands.load(ctc / "weights.safetensors")
+    assert reader.read(picture, beam=8, ngram=True).text == own["text"]
+    assert fourhands.evaluate(ctc, beam=8, ngram=True)["cer"] == own_cer
+
+
+def test_settings_of_the_language_model_are_used(ctc: Path, picture: Path, tmp_path: Path, command: Command) -> None:
+    nothing = with_prior(ctc, tmp_path / "nothing", weight=0.0)
+    longer = with_prior(ctc, tmp_path / "longer", weight=0.0, bonus=9.0)
+    texts = [
+        json.loads(command("read", run, picture, "--json", *flags).out)[0]["text"]
+        for run, flags in ((ctc, ["--beam", 8]), (nothing, NGRAM), (longer, NGRAM))
+    ]
+    assert texts[0] == texts[1]
+    assert len(texts[2]) > len(texts[1])
+
+
+def of_another_charset(path: Path) -> None:
+    charset = Charset(("x", "y", "z"))
+    save_prior(path, Prior(counts=NgramCounts.of([], 4), weight=1.0, length_bonus=1.0), charset)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (Path.unlink, ["prior.safetensors does not exist", "leave --ngram out, or train it again"]),
+        (of_another_charset, ["belongs to a model with another charset", "restore the file of this run"]),
+        (lambda path: path.write_bytes(b"no such file"), ["is not a character language model", "restore it"]),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), ["is not a character language model", "restore it"]),
+        (lambda path: shutil.copy(path.with_name("weights.safetensors"), path), ["is not a character language model"]),
+    ],
+    ids=["missing", "another charset", "text", "cut off", "another kind of file"],
+)
+@pytest.mark.parametrize("verb", ["read", "evaluate"])
+def test_language_model_that_cannot_be_used_is_refused(
+    verb: str,
+    damage: Callable[[Path], Any],
+    words: list[str],
+    ctc: Path,
+    picture: Path,
+    tmp_path: Path,
+    command: Command,
+) -> None:
+    shutil.copytree(ctc, tmp_path / "run")
+    damage(tmp_path / "run" / "prior.safetensors")
+    argv = [verb, tmp_path / "run", *([picture] if verb == "read" else [])]
+    command(*argv, *NGRAM).refuses("prior.safetensors", *words)
+    assert command(*argv, "--beam", 8).code == 0, "a beam alone needs no language model"
+
+
+def test_read_refuses_a_language_model_without_a_beam(ctc: Path, picture: Path, command: Command) -> None:
+    command("read", ctc, picture, "--ngram").refuses("--ngram", "give --beam as well")
+
+
+def test_language_model_that_was_saved_is_the_one_that_was_estimated(ctc: Path, tmp_path: Path) -> None:
+    charset = load_weights(ctc / "weights.safetensors").charset
+    texts = [charset.encode(text) for text in split(60, 0, "abcd").texts]
+    estimated = CharacterNgram.estimate(texts, len(charset) + 1)
+    kept = load_prior(ctc / "prior.safetensors", charset)
+    save_prior(tmp_path / "again", kept, charset)
+    for path in (ctc / "prior.safetensors", tmp_path / "again"):
+        loaded = load_prior(path, charset)
+        assert (loaded.weight, loaded.length_bonus) == (kept.weight, kept.length_bonus)
+        ngram = CharacterNgram.from_counts(loaded.counts)
+        assert ngram.start == estimated.start
+        for name in ("log_probs_SK", "next_SK"):
+            ours, theirs = getattr(ngram, name), getattr(estimated, name)
+            assert ours.dtype == theirs.dtype
+            assert ours.tobytes() == theirs.tobytes(), name
+
+
+def test_settings_of_the_language_model_are_the_best_in_validation(ctc: Path) -> None:
+    content = load_weights(ctc / "weights.safetensors")
+    recognizer = load_implementation("numpy")(content.spec)
+    recognizer.load_weights(content.weights)
+    kept = load_prior(ctc / "prior.safetensors", content.charset)
+    validation = split(20, 1, "abcd")
+
+    def cer(weight: float, bonus: float) -> float:
+        search = Search(beam=BEAM_WIDTH, prior=Prior(counts=kept.counts, weight=weight, length_bonus=bonus))
+        return LINES.evaluate(recognizer, content.charset, validation, content.charset, search).rates["cer"]
+
+    others = [cer(*setting) for setting in product(prior._WEIGHTS, prior._BONUSES)]
+    assert cer(kept.weight, kept.length_bonus) == min(others)
+    assert len(set(others)) > 1, "this test needs settings that make a difference"
