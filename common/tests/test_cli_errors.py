@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
+import io
 import json
 import os
 import shutil
@@ -46,6 +48,10 @@ Tensors = dict[str, np.ndarray]
         (["train", "--rung", "mlp", "--out", "x", "--device", "tpu"], ["--device", "'tpu'", "'cpu', 'gpu'"]),
         (["train", "--rung", "mlp", "--out", "x", "stray"], ["stray"]),
         (["train", "--out", "x"], ["--rung"]),
+        (["train", "--rung", "mlp"], ["--out"]),
+        (["evaluate"], ["fourhands evaluate needs run"]),
+        (["evaluate", "run", "--beam", "wide"], ["--beam", "'wide'"]),
+        (["evaluate", "run", "--split", "tset"], ["--split", "'tset'", "'train', 'validation', 'test'"]),
         (["evaluate", "nowhere"], ["nowhere does not exist", "give a run folder"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in ("train", "trian", "data", "evaluate") else "",
@@ -58,6 +64,15 @@ def test_wrong_word_on_the_command_line(
         argv = [*argv, "--data", digits]
     command(*argv).refuses(*words)
     assert not (tmp_path / "x" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("flag", ["examples", "balance", "max-characters", "writer-pattern"])
+@pytest.mark.parametrize("spelling", ["--train.{} 3", "--train.{}=3", "--train.{}"])
+def test_flag_that_has_a_new_name_names_it(flag: str, spelling: str, tmp_path: Path, command: Command) -> None:
+    for name in {flag, flag.replace("-", "_")}:
+        outcome = command("train", "--rung", "mlp", "--out", tmp_path / "run", *spelling.format(name).split())
+        outcome.refuses(f"--train.{flag} is now --data.{flag}")
+    assert not (tmp_path / "run").exists()
 
 
 def test_framework_that_is_not_installed_is_named_with_its_extra(
@@ -116,6 +131,46 @@ def test_weights_that_do_not_fit(
 
 
 @pytest.mark.parametrize(
+    ("field", "content", "words"),
+    [
+        ("spec", [1, 2], "a spec must be an object with a rung and its fields, not [1, 2]"),
+        ("spec", "mlp", "a spec must be an object"),
+        ("spec", None, "a spec must be an object"),
+        ("spec", {"rung": ["mlp"]}, "lacks readable metadata"),
+        ("spec", {"rung": "mlp", "hidden_dims": 3, "num_classes": 10}, "not a spec of rung mlp"),
+        ("spec", {"rung": "mlp", "hidden_dims": ["a"], "num_classes": 10}, "not a spec of rung mlp"),
+        ("spec", {"rung": "mlp", "hidden_dims": [16], "num_classes": "ten"}, "not a spec of rung mlp"),
+        ("provenance", [1, 2], "lacks readable metadata"),
+        ("provenance", "numpy", "lacks readable metadata"),
+        ("charset", 5, "lacks readable metadata"),
+        ("charset", [1, 2], "charset"),
+        ("charset", {"a": 1}, "charset"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["evaluate", "verify"])
+def test_metadata_of_another_kind_gives_one_sentence(
+    verb: str, field: str, content: Any, words: str, finished: Path, tmp_path: Path, command: Command
+) -> None:
+    with safe_open(finished / "weights.safetensors", "numpy") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    save_file(tensors, tmp_path / "bad.safetensors", metadata | {field: json.dumps(content)})
+    command(verb, tmp_path / "bad.safetensors").refuses(words)
+
+
+@pytest.mark.parametrize("provenance", [{"framework": 3}, {"framework": []}, {"data_config": []}])
+def test_provenance_with_wrong_fields_gives_one_sentence_or_is_ignored(
+    provenance: dict[str, Any], finished: Path, tmp_path: Path, command: Command
+) -> None:
+    with safe_open(finished / "weights.safetensors", "numpy") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    whole = json.loads(metadata["provenance"]) | provenance
+    save_file(tensors, tmp_path / "odd.safetensors", metadata | {"provenance": json.dumps(whole)})
+    outcome = command("evaluate", tmp_path / "odd.safetensors")
+    if outcome.code:
+        outcome.refuses()
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [(b"", "not a safetensors file"), (b"not weights at all", "not a safetensors file"), (None, "format None")],
     ids=["empty", "text", "someone else's safetensors"],
@@ -167,6 +222,48 @@ def test_image_that_cannot_be_read(
 ) -> None:
     make(tmp_path / "image.png")
     command("read", finished, tmp_path / "image.png").refuses("image.png", words)
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of files that may not be opened. Permissions of the file system do not stop the administrator."""
+    names: set[str] = set()
+    for module in (builtins, io):
+        real = module.open
+
+        def opened(path: Any, *rest: Any, real: Callable[..., Any] = real, **more: Any) -> Any:
+            if isinstance(path, str | Path) and Path(path).name in names:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *rest, **more)
+
+        monkeypatch.setattr(module, "open", opened)
+    return names
+
+
+def test_image_that_may_not_be_read_is_not_called_one_that_cannot_be_written(
+    locked: set[str], finished: Path, tmp_path: Path, command: Command
+) -> None:
+    Image.new("L", (40, 40)).save(tmp_path / "image.png")
+    locked.add("image.png")
+    outcome = command("read", finished, tmp_path / "image.png")
+    outcome.refuses("image.png cannot be read", "permission denied")
+    assert "write" not in outcome.err
+    assert "space" not in outcome.err
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "line.png"])
+def test_labels_that_may_not_be_read_are_not_called_ones_that_cannot_be_written(
+    name: str, locked: set[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "lines").mkdir()
+    Image.new("L", (90, 40)).save(tmp_path / "lines" / "line.png")
+    (tmp_path / "lines" / "labels.csv").write_text("image,text\nline.png,abc\n")
+    locked.add(name)
+    outcome = command("data", "prepare", f"folder:{tmp_path / 'lines'}", "--refused")
+    outcome.refuses(*(["labels.csv", "ermission"] if name == "labels.csv" else []))
+    assert "cannot write" not in outcome.err
+    assert "space" not in outcome.err
 
 
 def test_reading_needs_an_image(finished: Path, command: Command) -> None:

@@ -7,8 +7,10 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -304,3 +306,40 @@ def test_an_image_without_ink_is_refused(image: np.ndarray) -> None:
     height, width = image.shape
     with pytest.raises(UserError, match=rf"\({height}×{width} pixels\) is blank"):
         to_character(image.astype(np.uint8), 28, 28)
+
+
+def test_threads_that_load_images_do_not_disturb_each_other(tmp_path: Path) -> None:
+    bomb, good = tmp_path / "bomb.png", tmp_path / "good.png"
+    bomb.write_bytes(png_header(10_000, 10_000))  # between Pillow's warning and its error
+    Image.fromarray(255 - ON_PAPER).save(good)
+    expected, rounds = load_image(good), 100
+    start = threading.Barrier(4)
+
+    def load(path: Path) -> list[str]:
+        start.wait()
+        found = []
+        for _ in range(rounds):
+            try:
+                found.append("same" if np.array_equal(load_image(path), expected) else "another image")
+            except UserError as error:
+                found.append("too large" if "more than 89,478,485 pixels" in str(error) else str(error))
+        return found
+
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        first, second, third, fourth = pool.map(load, [bomb, good, bomb, good])
+    assert first == third == ["too large"] * rounds
+    assert second == fourth == ["same"] * rounds
+    assert warnings.filters == before
+
+
+def test_loading_changes_no_filter_of_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the filters belong to the whole process, so a thread must not change them")
+
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_header(10_000, 10_000))
+    with monkeypatch.context() as patched:
+        patched.setattr(warnings, "catch_warnings", refuse)
+        with pytest.raises(UserError, match="more than 89,478,485 pixels"):
+            load_image(bomb)

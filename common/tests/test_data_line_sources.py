@@ -144,3 +144,21 @@ def test_drawn_lines_come_at_the_height_and_length_asked_for(tmp_path: Path, mon
     assert dataset.train.height == 20
     assert max(map(len, dataset.train.texts)) <= 9
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (40, 500, 1000)
+
+
+def test_sheet_of_augmentation_shows_each_line_in_several_forms(
+    lines: dict[str, list[tuple[str, int]]], command: Command, tmp_path: Path
+) -> None:
+    plain, augmented, again = (tmp_path / f"{name}.png" for name in ("plain", "augmented", "again"))
+    assert command("data", "show", "iam_lines", "--out", plain).code == 0
+    assert command("data", "show", "iam_lines", "--augment", "--out", augmented).code == 0
+    assert command("data", "show", "iam_lines", "--augment", "--out", again).code == 0
+    with Image.open(augmented) as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 300
+    assert augmented.read_bytes() == again.read_bytes() != plain.read_bytes()
+
+
+def test_augmentation_is_refused_for_characters(digits: str, command: Command, tmp_path: Path) -> None:
+    command("data", "show", digits, "--augment", "--out", tmp_path / "sheet.png").refuses("--augment is for lines")
+    assert not (tmp_path / "sheet.png").exists()

@@ -217,6 +217,20 @@ def test_wandb_file_holds_what_was_recorded(tmp_path: Path) -> None:
         assert summary["interval"] == [0.2, 0.3]
 
 
+@pytest.mark.parametrize(("summary", "code"), [({}, 1), ({"accuracy": 0.5}, 0)], ids=["failed", "complete"])
+def test_wandb_marks_only_a_complete_run_as_finished(summary: dict[str, float], code: int, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    body = f"""
+        recorder = open_recorders(["wandb"], folder, CONFIG, first_step=1)[-1]
+        recorder.scalars(1, {{"train/loss": 2.5}})
+        recorder.close({summary!r})
+    """
+    in_own_process(tmp_path, body, WANDB_MODE="offline")
+    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    exits = [record.exit.exit_code for record in wandb_records(file) if record.HasField("exit")]
+    assert exits == [code]
+
+
 def test_wandb_without_an_account_says_what_to_do(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="wandb is not installed")
     body = """
