@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a full disk never leaves half of one."""
+"""Atomic writing: after a crash, or on a full disk, a file is either complete or unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write to a temporary file in the same folder, fsync, rename over `path`, fsync the folder.
 
     Raises:
-        UserError: the folder cannot be written, or the disk is full; a file that stood at `path` is kept.
+        UserError: the folder cannot be written, or the disk is full; an existing file at `path` is kept.
     """
     temporary: str | None = None
     try:
@@ -22,7 +22,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp gives 0o600, and a run folder is to be shared
+        os.chmod(temporary, 0o644)  # mkstemp sets 0o600, but others must be able to read a run folder
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -32,7 +32,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # without it a power cut may forget the rename; Windows cannot open a folder
+    # without this, a power cut may undo the rename. Windows cannot open a folder
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

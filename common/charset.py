@@ -1,4 +1,6 @@
-"""Characters and their ids."""
+"""Characters and their classes."""
+
+# K classes, L characters
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ from common.errors import UserError
 class Charset:
     """The characters a recognizer can read, in the order of its classes.
 
-    A rung that reads characters has one class per character: class k is `characters[k]`. A rung that reads lines has
-    class 0 besides, which is no character, so there `characters[k]` is class k + 1; see `encode` and `decode`.
+    In a rung that reads characters, class k is `characters[k]`. In a rung that reads lines, class 0 is not a character:
+    it is CTC's blank, or the end of the text. There `characters[k]` is class k + 1; see `encode` and `decode`.
 
     Raises:
-        UserError: a character stands twice, or an entry is not one character.
+        UserError: a character occurs twice, or an entry is not one character.
     """
 
     characters: tuple[str, ...]
@@ -43,11 +45,14 @@ class Charset:
         return {character: k for k, character in enumerate(self.characters)}
 
     def translation(self, other: Charset) -> Int[np.ndarray, "K"]:
-        """Class here of each class of `other`; -1 where this charset lacks the character."""
+        """The class in this charset of each class of `other`; -1 for a character that this charset lacks."""
         return np.array([self.class_of.get(c, -1) for c in other.characters], dtype=np.int32)
 
     def folded(self) -> Int[np.ndarray, "K"] | None:
-        """Class with case folded (`Str.casefold`), per class; None if no two classes fold together."""
+        """For each class, the first class that equals it once case is folded (`str.casefold`).
+
+        None if no two classes differ by case alone.
+        """
         folds = [c.casefold() for c in self.characters]
         first = {fold: folds.index(fold) for fold in folds}
         if len(first) == len(self):
@@ -56,23 +61,23 @@ class Charset:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Charset:
-        """The characters that stand in the texts, in the order of their code points."""
+        """The characters of the texts, in the order of their code points."""
         return cls(tuple(sorted(set().union(*texts))))
 
-    def encode(self, text: str) -> Int[np.ndarray, "N"]:
-        """Classes of a line's characters, from 1; -1 where this charset lacks one. int32."""
+    def encode(self, text: str) -> Int[np.ndarray, "L"]:
+        """The classes of a line's characters, int32, from 1; -1 for a character that this charset lacks."""
         return np.array([self.class_of.get(c, -2) + 1 for c in text], dtype=np.int32)
 
-    def decode(self, classes: Sequence[int] | Int[np.ndarray, "N"]) -> str:
-        """The text whose characters have these classes, from 1."""
+    def decode(self, classes: Sequence[int] | Int[np.ndarray, "L"]) -> str:
+        """The text of a line whose characters have these classes, from 1."""
         return "".join(self.characters[k - 1] for k in classes)
 
-    def text(self, classes: Sequence[int] | Int[np.ndarray, "N"]) -> str:
-        """The characters of the classes, joined."""
+    def text(self, classes: Sequence[int] | Int[np.ndarray, "L"]) -> str:
+        """The text of these classes of a rung that reads characters, from 0."""
         return "".join(self.characters[k] for k in classes)
 
 
 DIGITS = Charset(tuple(string.digits))
 LETTERS = Charset(tuple(string.ascii_lowercase))
-# the order of EMNIST byclass, so that whatever is trained on one reads the other
+# in the order of EMNIST byclass, so that a model trained on one data set reads the other
 ALPHANUMERIC = Charset(tuple(string.digits + string.ascii_uppercase + string.ascii_lowercase))

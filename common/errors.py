@@ -1,4 +1,4 @@
-"""Errors that the user can cause and correct."""
+"""Errors that the user can correct."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """One sentence: what happened, what was expected, how to correct it. The command line prints it and exits with 2."""
+    """An error that the user can correct.
+
+    Its message is one sentence: what happened, what was expected, how to correct it. The command line prints it and
+    exits with code 2.
+    """
 
 
 class NotInstalled(UserError):
-    """A framework that is registered but not installed."""
+    """The framework is registered but not installed."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for an unknown name, with the most similar known one."""
+    """The error for an unknown name. Its message suggests the most similar known name and lists all of them."""
     names = sorted(known)
     nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""

@@ -1,4 +1,4 @@
-"""What a run ran on: the machine, versions and memory."""
+"""The machine, the software versions and the peak memory of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """The system, the processor's name, and how many cores of it this process may use."""
+    """The operating system, the name of the processor, and the number of cores that this process may use."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -25,15 +25,15 @@ def machine() -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of Python, of fourhands and of the distributions named."""
+    """The versions of Python, of fourhands and of the named distributions."""
     return {"python": platform.python_version(), **{name: version(name) for name in ("fourhands", *packages)}}
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory this process has held at once, 10^6 bytes; None where the system does not say."""
+    """The peak memory of this process in MB (10^6 bytes); None on a system that does not report it."""
     status = Path("/proc/self/status")
     if status.exists():
-        # not getrusage: on Linux its figure is inherited from the process that started this one
+        # not getrusage: on Linux a process inherits the peak of the process that started it
         high_water = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(high_water.split()[1]) * 1024 / 1e6
     if sys.platform == "darwin":

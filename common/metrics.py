@@ -1,4 +1,4 @@
-"""Figures of how well characters and lines are read, in float64."""
+"""Metrics of characters and lines, in float64: loss, confusions, edits, error rates and their intervals."""
 
 # N examples, K classes, G groups (writers), R resamples
 
@@ -16,7 +16,7 @@ RESAMPLES = 1000
 
 
 def log_softmax(logits: Float[np.ndarray, "*N K"]) -> Float[np.ndarray, "*N K"]:
-    """Log of the probability of each class, float64; classes are the last axis."""
+    """The logarithm of the probability of each class, float64. The last axis is the classes."""
     logits = logits.astype(np.float64)
     shifted = logits - logits.max(axis=-1, keepdims=True)  # exp overflows above 709
     log_probabilities: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -24,20 +24,20 @@ def log_softmax(logits: Float[np.ndarray, "*N K"]) -> Float[np.ndarray, "*N K"]:
 
 
 def cross_entropy(logits_NK: Float[np.ndarray, "N K"], labels_N: Int[np.ndarray, "N"]) -> float:
-    """Mean of -log p(label), nats per example."""
+    """The mean of -log p(label), in nats per example."""
     return float(-log_softmax(logits_NK)[np.arange(len(labels_N)), labels_N].mean())
 
 
 def confusion_counts(
     labels_N: Int[np.ndarray, "N"], read_N: Int[np.ndarray, "N"], classes: int
 ) -> Int[np.ndarray, "K K"]:
-    """How often class i (row) was read as class j (column)."""
+    """The number of examples of class i (row) that were read as class j (column)."""
     counts_KK: np.ndarray = np.bincount(labels_N.astype(np.int64) * classes + read_N, minlength=classes**2)
     return counts_KK.reshape(classes, classes)
 
 
 def most_confused(counts_KK: Int[np.ndarray, "K K"], limit: int) -> list[tuple[int, int, int]]:
-    """The most frequent mistakes: (class, what it was read as, how often), the most frequent first."""
+    """The most frequent mistakes first: (true class, class that was read, count)."""
     mistakes_KK = counts_KK * (1 - np.eye(len(counts_KK), dtype=counts_KK.dtype))
     order = np.argsort(-mistakes_KK, axis=None, kind="stable")[:limit]
     pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, counts_KK.shape), strict=True)]
@@ -46,24 +46,27 @@ def most_confused(counts_KK: Int[np.ndarray, "K K"], limit: int) -> list[tuple[i
 
 @dataclass(frozen=True, kw_only=True)
 class Edits:
-    """What must be done to texts to make what was read of them: the fewest edits of single characters."""
+    """The fewest edits of single characters that turn the true texts into the texts that were read."""
 
     substitutions: int
     insertions: int
-    """Characters that were read and do not stand there."""
+    """Characters that were read but are not in the true text."""
     deletions: int
-    """Characters that stand there and were not read."""
+    """Characters of the true text that were not read."""
     pairs: Counter[tuple[str, str]]
-    """How often (true, read) was mistaken; either is "" where nothing stands there or nothing was read."""
+    """(true, read) to the number of such edits; `true` is "" for an insertion, `read` is "" for a deletion."""
 
     def most_confused(self, limit: int) -> list[tuple[str, str, int]]:
-        """The most frequent mistakes: (true, read, how often), the most frequent first."""
+        """The most frequent mistakes first: (true, read, count)."""
         ordered = sorted(self.pairs.items(), key=lambda item: (-item[1], item[0]))
         return [(true, read, times) for (true, read), times in ordered[:limit]]
 
 
 def edit_operations(truth: str, read: str) -> list[tuple[str, str, int, int]]:
-    """The edits that turn `truth` into `read`: (true, read, place in `truth`, place in `read`), "" as in `Edits`."""
+    """The edits that turn `truth` into `read`: (true, read, index in `truth`, index in `read`).
+
+    As in `Edits.pairs`, `true` is "" for an insertion and `read` is "" for a deletion.
+    """
     return [
         (
             "" if edit.tag == "insert" else truth[edit.src_pos],
@@ -76,7 +79,7 @@ def edit_operations(truth: str, read: str) -> list[tuple[str, str, int, int]]:
 
 
 def count_edits(truths: Sequence[str], reads: Sequence[str]) -> Edits:
-    """The edits of all the texts, by kind and by character."""
+    """The edits of all texts, counted by kind and by character."""
     pairs: Counter[tuple[str, str]] = Counter()
     for truth, read in zip(truths, reads, strict=True):
         pairs.update((true, said) for true, said, _, _ in edit_operations(truth, read))
@@ -90,7 +93,11 @@ def count_edits(truths: Sequence[str], reads: Sequence[str]) -> Edits:
 def edit_distances(
     truths: Sequence[Sequence[str]], reads: Sequence[Sequence[str]]
 ) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]:
-    """Edits between each truth and what was read, and the length of each truth; of texts or of lists of words.
+    """The edit distance from each truth to what was read, and the length of each truth.
+
+    Args:
+        truths: true texts, for distances in characters, or lists of words, for distances in words.
+        reads: what was read, of the same kind.
 
     Source: Levenshtein 1966.
     """
@@ -99,7 +106,10 @@ def edit_distances(
 
 
 def error_rate(edits_N: Int[np.ndarray, "N"], lengths_N: Int[np.ndarray, "N"]) -> float:
-    """Σ edits ÷ Σ lengths: CER of characters, WER of words. It may exceed 1; truths without a single one count as 1."""
+    """Σ edits ÷ Σ lengths: the CER for characters, the WER for words. It may exceed 1.
+
+    If all truths are empty, the edits are divided by 1.
+    """
     return float(edits_N.sum() / max(1, lengths_N.sum()))
 
 
@@ -111,9 +121,18 @@ def bootstrap_interval(
     share: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of Σ values ÷ Σ lengths; without lengths, of the mean of the values.
+    """The percentile bootstrap interval of Σ values ÷ Σ lengths.
 
-    With writers, whole writers are drawn, since one writer's examples resemble each other; else single examples.
+    Args:
+        values_N: a value per example, such as its edits, or whether it was read right.
+        writers_N: the writer of each example. Whole writers are then resampled, because the examples of one writer
+            resemble each other. Without it, single examples are resampled.
+        lengths_N: the length of each example; without it, every length is 1 and the interval is that of the mean.
+        share: the probability that the interval covers, such as 0.95.
+        seed: of the resampling.
+
+    Returns:
+        The lower and the upper bound.
 
     Source: Efron & Tibshirani 1993, chapter 13; Field & Welsh 2007 (cluster bootstrap).
     """
@@ -122,7 +141,7 @@ def bootstrap_interval(
     sums_G, lengths_G = np.bincount(group_N, weights=values_N), np.bincount(group_N, weights=lengths_N)
     rng = np.random.default_rng(seed)
     ratios_R = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):  # one at a time: 1,000 draws of 100,000 examples at once would be 800 MB
+    for i in range(RESAMPLES):  # in a loop: all 1,000 resamples of 100,000 examples at once would take 800 MB
         drawn_G = rng.integers(len(sums_G), size=len(sums_G))
         ratios_R[i] = sums_G[drawn_G].sum() / max(1, lengths_G[drawn_G].sum())
     low, high = np.quantile(ratios_R, [(1 - share) / 2, (1 + share) / 2])

@@ -1,4 +1,4 @@
-"""Seeded choices among examples that are the same in every run."""
+"""Choices of examples that are the same in every run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 
 
 def evenly(count: int, limit: int) -> list[int]:
-    """At most `limit` of `count` indices, rising: one drawn from each of `limit` equal stretches, always the same.
+    """At most `limit` of `count` indices, in ascending order, the same at every call.
 
-    A fixed stride would pick one class again and again in data whose classes take turns.
+    The indices are divided into `limit` equal ranges, and one index is drawn from each. With a fixed stride, data whose
+    classes alternate would yield the same class again and again.
     """
     edges = np.linspace(0, count, min(count, limit) + 1).round().astype(np.int64)
     return [int(i) for i in np.random.default_rng(0).integers(edges[:-1], edges[1:])]
