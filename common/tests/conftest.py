@@ -17,14 +17,14 @@ TINY = ["--rung", "mlp", "--spec.hidden-dims", "16", "--train.batch-size", "32",
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
     def refuses(self, *words: str) -> None:
-        """Hold it against what a user error must look like: exit code 2 and one sentence that holds the words."""
+        """Check that this is a user error: exit code 2 and one sentence that contains the words."""
         assert self.code == 2, self
         assert self.err.startswith("fourhands: error: "), self.err
         assert self.err.count("\n") == 1, self.err
@@ -50,7 +50,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """`--data` for 300 + 60 noisy images, each with a bright row that gives its digit away."""
+    """`--data` for 300 + 60 noisy images; a bright row of each image shows its digit."""
     folder = tmp_path_factory.mktemp("digits")
     rng = np.random.default_rng(0)
     for part, count in (("train", 300), ("t10k", 60)):
@@ -64,7 +64,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def finished(digits: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder that `fourhands train` completed; not to be written to."""
+    """A run folder that `fourhands train` completed; tests do not write to it."""
     out = tmp_path_factory.mktemp("runs") / "finished"
     assert main(["train", *TINY, "--data", digits, "--out", str(out)]) == 0
     return out
@@ -72,5 +72,5 @@ def finished(digits: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(digits: str) -> list[str]:
-    """Arguments of a training run that takes a moment, but for --out."""
+    """Arguments of a short training run, without --out."""
     return ["train", *TINY, "--data", digits]

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written comes back, and the last good one outlives a failure."""
+"""Checkpoints: loading returns what was saved, and a failed save keeps the earlier checkpoint."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checkpoint(epoch: int = 2) -> Checkpoint:
     return Checkpoint(state=state, progress=progress, best=Best(epoch=1, score=0.1 + 0.2, rates={"accuracy": 0.3}))
 
 
-def test_everything_comes_back_exactly(tmp_path: Path) -> None:
+def test_loading_returns_exactly_what_was_saved(tmp_path: Path) -> None:
     written = checkpoint()
     save_checkpoint(tmp_path / "c", written)
     read = load_checkpoint(tmp_path / "c")

@@ -1,4 +1,4 @@
-"""The command line where all goes well, through `main` in this process."""
+"""The command line with valid input, through `main` in this process."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_help_of_train_needs_no_rung(command: Command) -> None:
     assert command("train", "--help").code == 0
 
 
-def test_run_folder_holds_all_that_belongs_to_a_run(finished: Path) -> None:
+def test_run_folder_holds_all_files_of_a_run(finished: Path) -> None:
     assert {path.name for path in finished.iterdir()} == {
         "config.json",
         "weights.safetensors",
@@ -74,7 +74,7 @@ def test_run_folder_holds_all_that_belongs_to_a_run(finished: Path) -> None:
             assert image.format == "PNG"
 
 
-def test_result_says_what_was_reached_and_how(finished: Path, digits: str) -> None:
+def test_result_holds_figures_and_settings(finished: Path, digits: str) -> None:
     result = json.loads((finished / "result.json").read_text())
     expected = {
         "rung": "mlp",
@@ -116,7 +116,7 @@ def test_metrics_hold_every_step_and_every_epoch(finished: Path) -> None:
     assert (best["epoch"], best["validation/accuracy"]) == (result["best_epoch"], result["best_validation_accuracy"])
 
 
-def test_golden_example_is_of_the_very_weights_in_the_file(finished: Path) -> None:
+def test_golden_example_belongs_to_the_weights_in_the_file(finished: Path) -> None:
     content = load_weights(finished / "weights.safetensors")
     recognizer = load_implementation("numpy")(content.spec)
     recognizer.load_weights(content.weights)
@@ -199,7 +199,7 @@ def test_verify_passes_the_weights_as_they_were_saved(finished: Path, command: C
 
 
 @pytest.mark.parametrize("what", ["dense.1.bias", "golden.logits"])
-def test_verify_fails_when_anything_moved_by_a_hundred_thousandth(
+def test_verify_fails_when_a_tensor_moved_by_a_hundred_thousandth(
     what: str, finished: Path, tmp_path: Path, command: Command
 ) -> None:
     with safe_open(finished / "weights.safetensors", "numpy") as file:
@@ -230,11 +230,11 @@ def test_data_commands_list_prepare_and_draw(digits: str, tmp_path: Path, comman
         assert min(image.size) > 100
 
 
-def test_interrupted_training_says_how_to_go_on(
+def test_interrupted_training_says_how_to_continue(
     tiny: list[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.training.run.Run.epoch_done", lambda *_: signal.raise_signal(signal.SIGINT))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts deaf to it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell makes its background jobs ignore it
     try:
         outcome = command(*tiny, "--out", tmp_path / "run")
     finally:
@@ -243,9 +243,7 @@ def test_interrupted_training_says_how_to_go_on(
     assert outcome.err == "fourhands: stopped; continue with the same flags and --resume\n"
 
 
-def test_our_own_mistakes_show_their_traceback(
-    finished: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bug_shows_its_traceback(finished: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise KeyError("a bug")
 
@@ -259,7 +257,7 @@ def test_run_folder_can_be_moved(finished: Path, tmp_path: Path, command: Comman
     assert command("evaluate", tmp_path / "moved").out == command("evaluate", finished).out
 
 
-def test_speed_is_told_by_shape_and_what_the_first_of_each_took_beyond_it_is_compilation() -> None:
+def test_speed_is_measured_per_shape_and_the_excess_of_each_first_step_is_compilation() -> None:
     wide, narrow, last = (32, 28, 80, 1), (32, 28, 48, 1), (7, 28, 80, 1)
     clock = Clock(
         durations=[5.0, 0.4, 3.0, 0.4, 0.2, 0.4, 0.2, 0.3],

@@ -56,11 +56,11 @@ Tensors = dict[str, np.ndarray]
     ],
     ids=lambda value: " ".join(value) if value and value[0] in ("train", "trian", "data", "evaluate") else "",
 )
-def test_wrong_word_on_the_command_line(
+def test_wrong_argument_is_refused(
     argv: list[str], words: list[str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if "--record" in argv:  # the rest must be in order
+    if "--record" in argv:  # the other flags must be valid
         argv = [*argv, "--data", digits]
     command(*argv).refuses(*words)
     assert not (tmp_path / "x" / "weights.safetensors").exists()
@@ -80,7 +80,7 @@ def test_framework_that_is_not_installed_is_named_with_its_extra(
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in ("impl_pytorch", "torch")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)  # as an import sees a package that is missing
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import then fails, as it does for a missing package
     outcome = command(*tiny, "--framework", "pytorch", "--out", tmp_path / "run")
     outcome.refuses("'pytorch' is not installed", 'pip install "fourhands[pytorch]"')
     assert not (tmp_path / "run").exists()
@@ -337,7 +337,7 @@ class Diverging:
         self._inner.fit(run)
 
 
-def test_weights_of_the_best_epoch_outlive_a_diverging_one_and_the_run_can_go_on(
+def test_diverging_epoch_keeps_the_best_weights_and_the_run_can_be_resumed(
     tiny: list[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [*tiny, "--out", tmp_path / "run"]
@@ -355,7 +355,7 @@ def test_weights_of_the_best_epoch_outlive_a_diverging_one_and_the_run_can_go_on
 
 
 @pytest.mark.parametrize("nth", [2, 3, 4], ids=["first weights", "first checkpoint", "second epoch"])
-def test_full_disk_keeps_the_last_good_files_and_the_run_goes_on_later(
+def test_full_disk_keeps_the_last_good_files_and_the_run_can_be_resumed(
     nth: int, finished: Path, tiny: list[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [*tiny, "--out", tmp_path / "run"]

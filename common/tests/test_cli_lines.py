@@ -70,7 +70,7 @@ def load_bars(task: Lines, data: str, spec: Spec, config: DataConfig) -> LineDat
 
 @pytest.fixture(autouse=True)
 def bars(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines of bars, whatever data is asked for."""
+    """Every data set consists of lines of bars."""
     monkeypatch.setattr(Lines, "load", load_bars)
 
 
@@ -84,7 +84,7 @@ def is_ctc(run: Path) -> bool:
 
 @pytest.fixture(scope="module", params=["lstm_ctc", "transformer"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of lines that `fourhands train` completed; not to be written to."""
+    """A run folder of lines that `fourhands train` completed; tests do not write to it."""
     out = tmp_path_factory.mktemp("runs") / "lines"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Lines, "load", load_bars)
@@ -105,7 +105,7 @@ def test_every_field_is_a_flag_and_lines_have_their_own_defaults(rung: str, comm
     assert "Height that lines are scaled to, pixels. (default: 28)" in words
 
 
-def test_run_folder_holds_all_that_belongs_to_a_run(finished: Path) -> None:
+def test_run_folder_holds_all_files_of_a_run(finished: Path) -> None:
     names = {"config.json", "weights.safetensors", "metrics.jsonl", "result.json", "predictions.npz"}
     pictures = {"curves.png", "readings.png", "confusion.png"}
     if is_ctc(finished):
@@ -116,7 +116,7 @@ def test_run_folder_holds_all_that_belongs_to_a_run(finished: Path) -> None:
             assert min(image.size) > 100
 
 
-def test_result_says_what_was_reached_and_how(finished: Path) -> None:
+def test_result_holds_figures_and_settings(finished: Path) -> None:
     result = json.loads((finished / "result.json").read_text())
     expected = {"data": "ink_lines", "split": "test", "examples": 20, "steps": 2 * 8, "refused": 1}
     assert {name: result[name] for name in expected} == expected
@@ -213,7 +213,7 @@ def test_run_starts_from_another_charset_s_weights(finished: Path, tmp_path: Pat
     assert "3 of 4 characters carried over" in outcome.out
     before, after = (load_weights(run / "weights.safetensors") for run in (finished, tmp_path / "run"))
     assert "".join(after.charset.characters) == "bcdé"
-    # classes 2, 3 and 4 were b, c and d; with so small a rate they stay what they were
+    # classes 2, 3 and 4 were b, c and d; with such a small learning rate they hardly change
     np.testing.assert_allclose(after.weights["head.kernel"][:, 1:4], before.weights["head.kernel"][:, 2:5], atol=1e-6)
     assert after.provenance["start_from"] == str(finished)
 
@@ -262,7 +262,7 @@ def test_line_wider_than_any_is_refused(finished: Path, tmp_path: Path, command:
 # --- the character language model of a run
 @pytest.fixture(scope="module")
 def ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of lstm_ctc; not to be written to."""
+    """A run folder of lstm_ctc; tests do not write to it."""
     out = tmp_path_factory.mktemp("runs") / "ctc"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Lines, "load", load_bars)

@@ -1,4 +1,4 @@
-"""Augmentation of lines: what is kept, what changes, and that pixels land where the geometry says."""
+"""Augmentation of lines: what stays, what changes, and where the pixels move to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_hardly_any_ink_leaves_the_image() -> None:
 
 def test_the_image_that_is_given_is_left_alone() -> None:
     image = a_line()
-    image.flags.writeable = False  # as one from a file is
+    image.flags.writeable = False  # like an image from a file
     for seed in range(20):
         augment_line(image, np.random.default_rng(seed), 240)
 

@@ -27,7 +27,7 @@ def md5(content: bytes) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `faults` says per path what goes wrong, `asked` what was asked for."""
+    """Serves `files`; `faults` holds the fault of each path, `asked` the requests."""
 
     daemon_threads = True
 
@@ -44,7 +44,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with a file, whole or from a byte on, or with the fault of its path."""
+    """Answers with a whole file, with the rest of a file from a byte on, or with the fault of its path."""
 
     server: Server
 
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[start:200_000] if fault == "breaks off" else content[start:])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_download_arrives_whole_and_is_not_repeated(
     assert capfd.readouterr() == ("", "")  # no terminal, no progress
 
 
-def test_a_download_that_broke_off_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+def test_interrupted_download_continues_where_it_stopped(server: Server, tmp_path: Path) -> None:
     server.faults["/file.gz"] = "breaks off"
     with pytest.raises(UserError, match=r"could not download file.gz: http.* broke off .*what has arrived is kept"):
         fetch(server.remote("/file.gz"), tmp_path)
@@ -119,13 +119,13 @@ def test_a_server_without_ranges_sends_it_all_again(server: Server, tmp_path: Pa
     assert fetch(server.remote("/file.gz"), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_part_that_is_whole_already_is_taken(server: Server, tmp_path: Path) -> None:
+def test_complete_part_is_used_without_a_download(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.gz.part").write_bytes(CONTENT)
     assert fetch(server.remote("/file.gz"), tmp_path).read_bytes() == CONTENT
     assert server.asked == [("/file.gz", f"bytes={len(CONTENT)}-")]
 
 
-def test_a_server_that_sends_another_range_is_not_believed(server: Server, tmp_path: Path) -> None:
+def test_answer_with_another_range_is_refused(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.gz.part").write_bytes(CONTENT[:1000])
     server.faults["/file.gz"] = "wrong range"
     with pytest.raises(UserError, match="another part of the file than the one from byte 1000"):
@@ -136,7 +136,7 @@ def test_a_server_that_sends_another_range_is_not_believed(server: Server, tmp_p
     ("fault", "message"),
     [("403", "answered 403 Forbidden"), ("404", "answered 404 Not Found"), ("html", "answered with a web page")],
 )
-def test_what_the_server_answered_is_said(server: Server, tmp_path: Path, fault: str, message: str) -> None:
+def test_error_names_the_answer_of_the_server(server: Server, tmp_path: Path, fault: str, message: str) -> None:
     server.faults["/file.gz"] = fault
     with pytest.raises(UserError, match=message) as raised:
         fetch(server.remote("/file.gz"), tmp_path)
@@ -163,7 +163,7 @@ def test_the_second_mirror_is_used_when_the_first_fails(server: Server, tmp_path
     server.faults["/file.gz"] = "breaks off"
     assert fetch(server.remote("/file.gz", "/other/file.gz"), tmp_path).read_bytes() == CONTENT
     assert server.asked[1][0] == "/other/file.gz"
-    assert server.asked[1][1] is not None  # goes on with what the first one sent
+    assert server.asked[1][1] is not None  # continues after the bytes that the first mirror sent
 
 
 def test_every_mirror_that_failed_is_named(server: Server, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_every_mirror_that_failed_is_named(server: Server, tmp_path: Path) -> No
         fetch(server.remote("/file.gz", "/gone"), tmp_path)
 
 
-def test_a_server_that_is_not_there_is_said(server: Server, tmp_path: Path) -> None:
+def test_error_says_that_the_server_cannot_be_reached(server: Server, tmp_path: Path) -> None:
     remote = server.remote("/file.gz")
     server.shutdown()
     server.server_close()
@@ -180,13 +180,13 @@ def test_a_server_that_is_not_there_is_said(server: Server, tmp_path: Path) -> N
         fetch(remote, tmp_path)
 
 
-def test_a_cache_that_cannot_be_written_is_said(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")  # a folder below a file: also root cannot write there
+def test_error_says_that_the_cache_cannot_be_written(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")  # a folder below a file: even root cannot write there
     with pytest.raises(UserError, match=r"cannot write to .*/file/cache \(Not a directory\); .*FOURHANDS_DATA"):
         fetch(server.remote("/file.gz"), tmp_path / "file" / "cache")
 
 
-def test_a_full_disk_is_said_and_leaves_no_file(
+def test_error_says_that_the_disk_is_full_and_no_file_is_left(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resource = pytest.importorskip("resource", reason="missing: limits on file sizes, which only POSIX has")
@@ -203,7 +203,7 @@ def test_a_full_disk_is_said_and_leaves_no_file(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="missing: /dev/full, a disk that is always full")
-def test_a_disk_without_space_is_said(server: Server, tmp_path: Path) -> None:
+def test_error_says_that_the_disk_lacks_space(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.gz.part").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"the disk of .* is full \(No space left on device\); free space"):
         fetch(server.remote("/file.gz"), tmp_path)

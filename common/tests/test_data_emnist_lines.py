@@ -41,7 +41,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def as_composed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines stay as they are put together, twice as high as they will be."""
+    """Lines keep the form in which they were composed, at twice their final height."""
     monkeypatch.setattr(emnist_lines, "to_height", lambda canvas, _: canvas)
 
 

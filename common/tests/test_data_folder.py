@@ -1,4 +1,4 @@
-"""Images of lines with their labels in each form that they come in; what is wrong with labels, in one sentence."""
+"""Images of lines with labels in every supported form; an error in the labels gives one sentence."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_second_load_reads_the_cache(folder: Path, monkeypatch: pytest.MonkeyP
     label(folder, "csv")
     assert texts_of(read(folder)) == TEXTS
     with monkeypatch.context() as patch:
-        patch.delattr("common.data.folder.load_image")  # so that any use fails
+        patch.delattr("common.data.folder.load_image")  # any use of it then fails
         assert texts_of(read(folder)) == TEXTS
     label(folder, "csv", TEXTS | {"a.png": "changed"})
     assert texts_of(read(folder))["a.png"] == "changed"

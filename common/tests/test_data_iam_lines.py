@@ -1,4 +1,4 @@
-"""IAM in both of its layouts, on forms drawn here: the same lines, in the standard split where its lists are there."""
+"""IAM in both of its layouts, on forms drawn here: the same lines, in the standard split if its lists are present."""
 
 # H height, W width
 
@@ -172,7 +172,7 @@ def test_a_second_load_reads_the_cache(
 ) -> None:
     folder = request.getfixturevalue(layout)
     first = lines_of(iam_lines.load(folder, height=HEIGHT))
-    monkeypatch.delattr("common.data.iam_lines.load_image")  # so that any use fails
+    monkeypatch.delattr("common.data.iam_lines.load_image")  # any use of it then fails
     again = lines_of(iam_lines.load(folder, height=HEIGHT))
     assert len(first) == len(again) == 10
     for name, (text, image_HW) in first.items():

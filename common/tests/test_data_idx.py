@@ -1,4 +1,4 @@
-"""IDX files, MNIST and EMNIST: what is read, and one clear error for each way a file can be wrong."""
+"""IDX files, MNIST and EMNIST: their content, and one clear error for each kind of damage."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_file_missing_beside_the_others_is_named(tmp_path: Path, monkeypatch: 
             load(data)
 
 
-def test_counts_that_disagree_are_both_said(tmp_path: Path) -> None:
+def test_error_names_both_counts_that_disagree(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     write_idx(tmp_path / f"{LABELS}.gz", np.zeros(19, dtype=np.uint8))
     with pytest.raises(UserError, match=r"holds 20 images but train-labels-idx1-ubyte.gz 19 labels"):
@@ -147,7 +147,7 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
         load(f"mnist:{tmp_path}")
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="absent is not a folder"):
         load(f"mnist:{tmp_path / 'absent'}")
 

@@ -1,4 +1,4 @@
-"""Any picture of one line takes the form that the prepared lines have."""
+"""An image of one line gets the form of the prepared lines."""
 
 # H height, W width
 
@@ -26,7 +26,7 @@ def drawn(text: str, *, ink: int = 30, paper: int = 230, size: int = 48, border:
 
 
 def difference(a: Levels, b: Levels) -> float:
-    """Mean absolute difference relative to the ink there is."""
+    """Mean absolute difference relative to the amount of ink."""
     assert a.shape == b.shape
     return float(np.abs(a.astype(float) - b).sum() / a.sum())
 

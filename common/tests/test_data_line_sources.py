@@ -1,4 +1,4 @@
-"""Lines by name: what is refused and why, subsets, what fits which, and the commands that show them."""
+"""Lines by name: refused lines with their reasons, subsets, data for another task, and the commands that show lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def a_split(name: str, lines: Sequence[tuple[str, int]]) -> LineSplit:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
-    """Texts and widths of what `iam_lines` gives; to be changed by a test."""
+    """Texts and widths of the lines in `iam_lines`; a test may change them."""
     texts: dict[str, list[tuple[str, int]]] = {
         "train": [(f"a{i % 10}", 40) for i in range(30)],
         "validation": [("b", 40)],
@@ -92,7 +92,7 @@ def test_a_larger_subset_holds_the_smaller_one(lines: dict[str, list[tuple[str, 
         load_lines("iam_lines", height=8, examples=-1)
 
 
-def test_characters_where_lines_are_needed_and_the_reverse_name_what_fits() -> None:
+def test_data_for_another_task_is_refused_and_fitting_data_is_named() -> None:
     with pytest.raises(UserError, match=r"mnist holds characters where lines are needed.*ink_lines"):
         load_lines("mnist", height=28)
     with pytest.raises(UserError, match=r"ink_lines holds lines where characters are needed.*mnist"):
@@ -100,13 +100,13 @@ def test_characters_where_lines_are_needed_and_the_reverse_name_what_fits() -> N
 
 
 @pytest.mark.parametrize("name", ["pages", "folder", "iam_lines"])
-def test_what_cannot_be_downloaded_asks_for_a_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_without_a_download_needs_a_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FOURHANDS_DATA", raising=False)
     with pytest.raises(UserError, match=f"write {name}:FOLDER"):
         load_lines(name, height=28)
 
 
-def test_preparing_lines_prints_what_there_is_and_names_what_is_refused(
+def test_preparing_lines_prints_the_splits_and_names_refused_lines(
     lines: dict[str, list[tuple[str, int]]], command: Command
 ) -> None:
     lines["train"].append(("", 40))
@@ -131,7 +131,7 @@ def test_flags_of_lines_are_refused_for_characters(digits: str, command: Command
 def test_the_sheet_of_lines_shows_their_ink(
     lines: dict[str, list[tuple[str, int]]], command: Command, tmp_path: Path
 ) -> None:
-    lines["train"][0] = ("$a__b$", 60)  # dollars begin no formula
+    lines["train"][0] = ("$a__b$", 60)  # a dollar must not start a formula
     assert command("data", "show", "iam_lines", "--out", tmp_path / "sheet.png").code == 0
     with Image.open(tmp_path / "sheet.png") as image:
         assert min(image.size) > 300

@@ -1,4 +1,4 @@
-"""Batches of lines: few shapes, every line once, nothing past a line's own end, the same for any number of workers."""
+"""Batches of lines: few shapes, every line once, paper after a line's end, the same bytes for any number of workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def a_split(count: int = 203, low: int = 20, high: int = 400) -> LineSplit:
     )
 
 
-def test_no_other_buckets_pad_less() -> None:
+def test_buckets_have_the_least_padding() -> None:
     widths = np.random.default_rng(5).geometric(0.01, 300)  # with a long tail
     limits = bucket_widths(widths, 3)
 

@@ -76,7 +76,7 @@ def refusals(folder: Path) -> dict[str, str]:
 
 
 def difference(a: Levels, b: Levels) -> float:
-    """Mean absolute difference relative to the ink there is; lines may differ by two columns."""
+    """Mean absolute difference relative to the amount of ink; lines may differ by two columns."""
     assert abs(a.shape[1] - b.shape[1]) <= 2, (a.shape, b.shape)
     b_HW = np.asarray(Image.fromarray(b).resize(a.shape[::-1]))
     return float(np.abs(a.astype(float) - b_HW).sum() / a.sum())
@@ -116,7 +116,7 @@ def bars(slope: float, bend: float = 0.0) -> tuple[Image.Image, tuple[tuple[int,
 
 
 def unevenness(line_HW: Levels) -> float:
-    """How far apart the highest and the lowest foot of the 11 bars are, in rows."""
+    """Rows between the highest and the lowest foot of the 11 bars."""
     ink_HW = line_HW > 128
     edges = np.flatnonzero(np.diff(ink_HW.any(axis=0).astype(int), prepend=0, append=0))
     assert len(edges) == 22
@@ -213,7 +213,7 @@ def test_a_pattern_that_cannot_be_used_is_refused(folder: Path, pattern: str, wo
 def test_a_second_load_reads_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = images(pages.load(folder, height=HEIGHT))
     with monkeypatch.context() as patch:
-        patch.delattr("common.data.pages.read_page")  # so that any use fails
+        patch.delattr("common.data.pages.read_page")  # any use of it then fails
         again = images(pages.load(folder, height=HEIGHT))
         pages.load(folder, height=HEIGHT, writer_pattern="(.)")  # another split of the same lines
     assert len(first) == len(again) == 3
@@ -262,7 +262,7 @@ def test_a_line_that_cannot_be_used_is_refused_by_name_and_the_others_stay(folde
     ],
     ids=["rounded past the edge", "a tiny loop", "struck out but legible"],
 )
-def test_what_does_no_harm_is_no_reason_to_refuse(folder: Path, row: Row) -> None:
+def test_harmless_oddities_are_accepted(folder: Path, row: Row) -> None:
     write(folder, "b", [row])
     assert refusals(folder) == {}
     assert difference(line_of(folder, "a"), line_of(folder, "b")) < 0.02

@@ -1,4 +1,4 @@
-"""Prepared lines come back as made, from the cache the second time, whatever was damaged or interrupted."""
+"""Prepared lines come from the cache the second time; a damaged or interrupted cache is made anew."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Maker:
-    """Makes lines of rising width, and counts how often it is asked to."""
+    """Makes lines of rising width, and counts the calls."""
 
     def __init__(self, count: int = 6) -> None:
         self.count, self.calls = count, 0

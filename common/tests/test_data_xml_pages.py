@@ -1,4 +1,4 @@
-"""ALTO and PAGE files of the same page give the same lines; what is neither is refused in one sentence."""
+"""ALTO and PAGE files of the same page hold the same lines; any other file is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ROWS = (
 
 @contextmanager
 def refuses(*words: str) -> Iterator[None]:
-    """A user error comes out: one sentence that holds the words."""
+    """Expect a user error: one sentence that contains the words."""
     with pytest.raises(UserError) as caught:
         yield
     message = str(caught.value)
@@ -103,7 +103,7 @@ def alto(folder: Path, line: str, *, before: str = "") -> TextLine:
 
 
 def page_xml(folder: Path, line: str) -> TextLine:
-    """The same for PAGE."""
+    """The line of a PAGE page whose only line is `line`."""
     namespace = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
     (found,) = read(folder, f'<PcGts xmlns="{namespace}"><Page><TextLine>{line}</TextLine></Page></PcGts>').lines
     return found
@@ -193,7 +193,7 @@ GOOD = written("PAGE 2019-07-15", ROWS)
     ],
     ids=lambda value: ", ".join(value[:2]) if isinstance(value, list) else "",
 )
-def test_what_is_no_page_is_refused_by_name(tmp_path: Path, content: str, words: list[str]) -> None:
+def test_file_that_is_not_a_page_is_refused_by_name(tmp_path: Path, content: str, words: list[str]) -> None:
     (tmp_path / "secret.txt").write_text("a secret")
     with refuses("leaf.xml", *words):
         read(tmp_path, content)

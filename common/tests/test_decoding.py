@@ -1,4 +1,4 @@
-"""Decoding against every alignment of small cases, worked out one by one."""
+"""Decoding, compared with an enumeration of all alignments in small cases."""
 
 # B batch, T frames, K classes, L label length
 
@@ -25,7 +25,7 @@ def scores(seed: int = 0, classes: int = 4) -> np.ndarray:
 
 
 def probabilities(log_probs_TK: np.ndarray) -> dict[Text, float]:
-    """Of every text, by adding up all the ways through the frames."""
+    """The likelihood of every text: the sum over all alignments."""
     frames, classes = log_probs_TK.shape
     found: dict[Text, float] = defaultdict(float)
     for path in itertools.product(range(classes), repeat=frames):
@@ -66,12 +66,12 @@ def test_text_that_does_not_fit_its_frames_is_impossible(text: Text, frames: int
     assert likelihood(scores()[0], [text], frames)[0] == -np.inf
 
 
-def test_of_no_frames_the_empty_text_is_certain() -> None:
+def test_without_frames_the_empty_text_is_certain() -> None:
     assert likelihood(scores()[0], [()], 0)[0] == 0
 
 
 def test_likelihood_of_a_long_line_stays_in_range() -> None:
-    # one alignment only: every frame a letter of its own
+    # there is one alignment only, because every frame is another letter
     log_probs_TK = np.full((2000, 3), np.log(1e-3))
     assert likelihood_of_alternating(log_probs_TK) == pytest.approx(2000 * np.log(1e-3), rel=1e-12)
 
@@ -137,7 +137,7 @@ def test_narrow_beam_is_hardly_worse_than_a_wide_one() -> None:
     assert log_p(narrow).sum() > log_p(ctc_greedy(log_probs_BTK, frames_B)[0]).sum(), "better than the best path"
 
 
-def test_lines_do_not_disturb_each_other_in_a_beam() -> None:
+def test_beam_search_of_a_line_does_not_depend_on_its_batch() -> None:
     log_probs_BTK = scores()
     together = ctc_beam(log_probs_BTK, FRAMES_B, width=6)
     for i, frames in enumerate(FRAMES_B):
@@ -178,7 +178,7 @@ def test_probabilities_of_every_state_sum_to_one() -> None:
 
 
 def test_bigram_is_witten_bell() -> None:
-    # of "ab" and "ac": after a stand b and c, once each; characters and ends in all: a 2, b 1, c 1, end 2
+    # in "ab" and "ac", b and c follow a once each; the counts are a 2, b 1, c 1, end 2
     ngram = CharacterNgram.estimate([np.array([1, 2]), np.array([1, 3])], 5, order=2)
     unigram = (np.array([2, 2, 1, 1, 0]) + 4 * (1 / 5)) / (6 + 4)
     after_a = (np.array([0, 0, 1, 1, 0]) + 2 * unigram) / (2 + 2)
@@ -188,7 +188,7 @@ def test_bigram_is_witten_bell() -> None:
     np.testing.assert_allclose(np.exp(ngram.log_probs_SK[ngram.start]), first, rtol=1e-6)
 
 
-def test_state_is_the_longest_end_of_the_text_that_training_held() -> None:
+def test_state_is_the_longest_suffix_seen_in_training() -> None:
     ngram = CharacterNgram.estimate([np.array([1, 2, 3, 1])], 5, order=3)
     assert len(ngram.next_SK) == len({(), (0,), (1,), (2,), (3,), (0, 1), (1, 2), (2, 3), (3, 1)})
 
@@ -199,10 +199,10 @@ def test_state_is_the_longest_end_of_the_text_that_training_held() -> None:
         return state
 
     assert walk(1, 2) == walk(3, 1, 2)
-    assert walk(1, 2) != walk(3, 2), "after 3 never stood 2, so only the 2 counts"
+    assert walk(1, 2) != walk(3, 2), "2 never follows 3 in training, so the state is that of 2 alone"
     assert walk(3, 2) == walk(2)
-    assert walk(4) == walk(1, 4), "what was never seen leaves nothing to go by"
+    assert walk(4) == walk(1, 4), "an unseen character leads to the empty context"
 
 
-def test_prior_of_nothing_is_uniform() -> None:
+def test_prior_without_training_text_is_uniform() -> None:
     np.testing.assert_allclose(np.exp(CharacterNgram.estimate([], 4).log_probs_SK), 0.25, rtol=1e-6)

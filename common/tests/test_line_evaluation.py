@@ -1,4 +1,4 @@
-"""What is said of how lines were read, with recognizers whose answers are known."""
+"""The evaluation of lines, with recognizers whose answers are known."""
 
 # B batch, T frames, L label length, K classes
 
@@ -40,7 +40,7 @@ class Oracle:
 
 
 class DecodingOracle(Oracle):
-    """The same as a decoder: the class in column i is the i-th character's, and the end's beyond the line."""
+    """A decoder: column i holds the class of character i; after the line's end it reads the end of the text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def pixels(images_BHW1: np.ndarray) -> np.ndarray:
 
 
 def lines(columns: list[str], texts: list[str], writers: list[int] | None = None, height: int = 2) -> LineSplit:
-    """A line per text, its columns as given: a letter is its class, `-` a blank."""
+    """One line per text; each column is a letter, which is its class, or `-`, the blank."""
     images = [np.array([["-abc".index(c) for c in line]] * height, np.uint8) for line in columns]
     return LineSplit(
         images=images,
@@ -79,7 +79,7 @@ def look(recognizer: Any, columns: list[str], texts: list[str], **options: Any) 
     return evaluate_lines(recognizer, LETTERS, lines(columns, texts, **options))
 
 
-def test_lines_are_read_and_stand_in_the_order_of_the_split() -> None:
+def test_readings_are_in_the_order_of_the_split() -> None:
     columns = ["aa-a-b", "c", "-", "abcabcabc", "bb"] * 20
     texts = ["aab", "c", "", "abcabcabc", "b"] * 20
     seen = look(Oracle(), columns, texts)
@@ -130,7 +130,7 @@ def test_loss_of_ctc_is_per_character_over_the_lines_that_the_model_knows() -> N
 def test_loss_of_a_decoder_is_per_character_and_end() -> None:
     seen = look(DecodingOracle(), ["ab-", "c--", "b"], ["ab", "ca", "bé"])
     right, wrong = np.log(1 + 3 * np.exp(-9)), 9 + np.log(1 + 3 * np.exp(-9))
-    # a, b, end; c, and an end where a stands, then the end
+    # right: a, b, end; then c, wrong: end instead of a, right: end
     assert seen.loss == pytest.approx((5 * right + wrong) / 6, rel=1e-6)
 
 
@@ -163,7 +163,7 @@ def test_confidence_of_a_decoder_is_the_product_with_the_end_s() -> None:
 
 
 def test_beam_takes_the_place_of_the_best_path() -> None:
-    # each frame is a blank by 4 of 7, but the text "a" has three alignments
+    # the blank has 4/7 in each frame, but the text "a" has three alignments
     class Doubtful(Oracle):
         def logits(self, images_BHW1: np.ndarray, *rest: np.ndarray) -> np.ndarray:
             return np.log(np.array([4, 3, 1e-9, 1e-9], np.float32)) + 0 * super().logits(images_BHW1, *rest)
@@ -194,7 +194,7 @@ def test_charset_of_another_run_is_refused() -> None:
 
 
 def test_sample_shows_lines_of_the_whole_split_then_the_surest_mistakes() -> None:
-    # the shorter a wrong line, the surer
+    # a shorter wrong line has a higher confidence
     columns = ["a"] * 30 + ["b" * 9] + ["b"] + ["b" * 4]
     seen = look(Oracle(), columns, ["a"] * 33)
     *spread, surest, second = seen.sample(8, 2)
@@ -204,7 +204,7 @@ def test_sample_shows_lines_of_the_whole_split_then_the_surest_mistakes() -> Non
     assert spread[-1] > 20
 
 
-def test_golden_example_is_what_the_model_says_of_narrow_lines() -> None:
+def test_golden_example_holds_the_logits_of_narrow_lines() -> None:
     columns, texts = ["a" * n for n in range(1, 21)], ["aé"] * 20
     recognizer: Any = Oracle()
     golden: Golden = look(recognizer, columns, texts).golden(recognizer)
@@ -212,7 +212,7 @@ def test_golden_example_is_what_the_model_says_of_narrow_lines() -> None:
     assert golden.labels_GL is not None
     assert len(golden.widths_G) == 4
     assert golden.widths_G.max() <= 10
-    assert golden.labels_GL.tolist() == [[1]] * 4, "without what the model does not know"
+    assert golden.labels_GL.tolist() == [[1]] * 4, "without the characters that the model does not know"
     again = recognizer.logits(golden.images_GHW[..., None].astype(np.float32) / 255, golden.widths_G)
     np.testing.assert_array_equal(again, golden.logits)
 

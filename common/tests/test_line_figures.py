@@ -28,7 +28,7 @@ def texts(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def test_edits_are_marked_in_the_text_that_they_stand_in() -> None:
+def test_edits_are_marked_in_the_text_that_they_belong_to() -> None:
     truth, read = marked("jumps over", "jumqs ovrr!")
     assert truth == [("jum", "right"), ("p", "wrong"), ("s ov", "right"), ("e", "wrong"), ("r", "right")]
     assert read == [("jum", "right"), ("q", "wrong"), ("s ov", "right"), ("r", "wrong"), ("r", "right"), ("!", "extra")]
@@ -42,7 +42,7 @@ def test_mistakes_are_marked_with_signs_and_not_by_colour_alone() -> None:
     assert any(piece.startswith("+g") for piece in said)
 
 
-def test_what_was_read_right_is_written_once() -> None:
+def test_correct_reading_is_written_once() -> None:
     said = texts(figures.sheet_of_readings([reading("the dog", "the dog")], "title"))
     assert said.count("the dog") == 1
     assert "✓" in said
@@ -87,7 +87,7 @@ def test_curves_of_lines_show_both_rates_and_mark_the_lowest() -> None:
         assert words in said, words
 
 
-def test_what_was_reached_is_said_of_lines_and_of_characters() -> None:
+def test_measures_word_their_main_figures() -> None:
     lines = {"cer": 0.05, "cer_interval": [0.04, 0.06], "wer": 0.2, "wer_interval": [0.1, 0.3]}
     assert CER.sentence({"examples": 1000, "split": "test", **lines}) == (
         "CER 5.00% (95% interval 4.00% to 6.00%) and WER 20.00% (10.00% to 30.00%) of 1,000 test lines"

@@ -1,4 +1,4 @@
-"""Figures against closed forms."""
+"""Metrics, compared with closed forms."""
 
 # N examples, K classes
 
@@ -36,7 +36,7 @@ def test_confusion_counts_have_true_classes_in_rows() -> None:
     assert counts_KK.tolist() == [[1, 1, 0], [0, 0, 0], [0, 2, 1]]
 
 
-def test_most_confused_pairs_come_most_frequent_first_and_without_what_was_read_right() -> None:
+def test_most_confused_pairs_come_most_frequent_first_and_without_correct_readings() -> None:
     counts_KK = np.array([[90, 1, 0], [0, 90, 0], [0, 5, 0]])
     assert most_confused(counts_KK, 9) == [(2, 1, 5), (0, 1, 1)]
     assert most_confused(counts_KK, 1) == [(2, 1, 5)]
@@ -117,7 +117,7 @@ def test_digits_have_no_case_to_fold() -> None:
     assert look(10, DIGITS, [1], [1], DIGITS).accuracy_case_folded is None
 
 
-def test_characters_are_matched_by_what_they_are() -> None:
+def test_characters_are_matched_by_name_and_not_by_class() -> None:
     backwards = Charset(tuple(reversed(DIGITS.characters)))
     assert look(10, DIGITS, [0, 1, 2], [9, 8, 7], backwards).accuracy == 1.0
 
@@ -141,13 +141,13 @@ def test_images_of_another_size_are_refused() -> None:
 
 def test_sample_shows_examples_of_the_whole_split_then_the_surest_mistakes() -> None:
     logits_NK = np.zeros((100, 10), np.float32)
-    logits_NK[:, 0] = np.arange(100) / 10  # not so sure that the probabilities round to 1
+    logits_NK[:, 0] = np.arange(100) / 10  # small enough that the probabilities do not round to 1
     labels_N = np.where(np.isin(np.arange(100), (20, 40, 60)), 5, 0)
     split = CharacterSplit(images_NHW=np.zeros((100, 2, 2), np.uint8), labels_N=labels_N)
     assert score(logits_NK, DIGITS, labels_N, split).sample(5, 2) == [*evenly(100, 3), 60, 40]
 
 
-def test_evenly_spread_indices_take_one_of_each_stretch() -> None:
+def test_evenly_takes_one_index_of_each_stretch() -> None:
     assert evenly(3, 8) == [0, 1, 2]
     assert [index // 25 for index in evenly(100, 4)] == [0, 1, 2, 3]
     assert len({index % 10 for index in evenly(1000, 50)}) > 5, "in step with ten classes in turn"

@@ -1,4 +1,4 @@
-"""Error rates of lines against closed forms."""
+"""Error rates of lines, compared with closed forms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_rate_without_any_character_to_read() -> None:
     assert error_rate(nothing[:0], nothing[:0]) == 0
 
 
-def test_edits_are_told_apart() -> None:
+def test_edits_are_counted_by_kind() -> None:
     edits = count_edits(["abc", "abc", "abc", "aab"], ["abc", "axc", "ac", "aaxb"])
     assert (edits.substitutions, edits.deletions, edits.insertions) == (1, 1, 1)
     assert edits.pairs == {("b", "x"): 1, ("b", ""): 1, ("", "x"): 1}
@@ -40,7 +40,7 @@ def test_most_confused_come_most_frequent_first_and_in_one_order() -> None:
     assert count_edits(["b", "a"], ["y", "x"]).most_confused(5) == [("a", "x", 1), ("b", "y", 1)]
 
 
-def test_edits_tell_where_they_stand_in_both_texts() -> None:
+def test_edits_have_their_positions_in_both_texts() -> None:
     assert edit_operations("abcd", "abxde") == [("c", "x", 2, 2), ("", "e", 4, 4)]
     assert edit_operations("ab", "b") == [("a", "", 0, 0)]
 

@@ -1,4 +1,4 @@
-"""Recorders: what was recorded is read back with the clients' own readers and file formats."""
+"""Recorders: the clients' own readers and file formats return what was recorded."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_recorder_that_is_not_installed_names_its_extra(
 
 # --- the clients, each in a process of its own: they start threads and services
 def in_own_process(tmp_path: Path, body: str, **environment: str) -> str:
-    """Run a script that may use `folder`, `CONFIG` and the names of this file's imports; what it printed."""
+    """Run a script that may use `folder`, `CONFIG` and this file's imports, and return what it printed."""
     script = tmp_path / "script.py"
     head = f"""
         import json, sys
@@ -127,7 +127,7 @@ def in_own_process(tmp_path: Path, body: str, **environment: str) -> str:
 
 
 RECORD = """
-    for first in (1, 2):  # the second time as a resumed run does
+    for first in (1, 2):  # the second time like a resumed run
         recorder = open_recorders([NAME], folder, CONFIG, first_step=first)[-1]
         recorder.scalars(first, {"train/loss": 2.5 / first, "bad": float("nan")})
         array = np.append(np.arange(10.0), [np.nan, np.inf])

@@ -1,4 +1,4 @@
-"""Figures, tables and verdicts of the report, from closed forms."""
+"""Figures, tables and verdicts of the report, compared with closed forms."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_smoothing_keeps_a_constant_and_passes_over_gaps() -> None:
 
 
 # --- words
-def test_words() -> None:
+def test_numbers_and_characters_are_formatted_for_a_reader() -> None:
     assert [significant(v) for v in (12345.6, 0.0123456, 1.5e-7, 0, None, float("nan"))] == [
         "12,300",
         "0.0123",
@@ -134,7 +134,7 @@ def test_one_failed_check_fails_the_framework_and_says_which() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["skipped", "not_applicable", "xfailed"])
-def test_what_was_not_passed_never_counts_as_passed(outcome: str) -> None:
+def test_check_that_did_not_pass_never_counts_as_passed(outcome: str) -> None:
     found = verdict([check(outcome, reason="why")], "jax", ["mlp"])
     assert found.passed == 0
     assert found.status == ("absent" if outcome == "skipped" else "failed")
@@ -214,7 +214,7 @@ def test_confusions_count_all_frameworks_together() -> None:
 def test_gallery_finds_the_worst_and_the_disagreements() -> None:
     runs = {"a": finished(np.arange(20) != 4), "b": finished(~np.isin(np.arange(20), (4, 9, 12)))}
     found = results.gallery(runs, limit=3)
-    assert found["worst"] == [4, 12, 9]  # both are wrong about 4; of the others the surer first
+    assert found["worst"] == [4, 12, 9]  # both read 4 wrong; the others follow by confidence
     assert found["disagreement"] == [12, 9]
 
 

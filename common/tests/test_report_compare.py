@@ -40,7 +40,7 @@ def dataset() -> CharacterDataset:
 
 
 def make_run(folder: Path, framework: str) -> None:
-    """What `fourhands train` leaves behind: a model that was never trained, and what it reads."""
+    """The run folder of a model that was never trained, with its readings."""
     folder.mkdir(parents=True)
     weights, test = initial_weights(SPEC, seed=len(framework)), dataset().test
     model = build(SPEC)
@@ -80,7 +80,7 @@ def make_run(folder: Path, framework: str) -> None:
 
 
 class Jobs:
-    """Stands in for the processes: notes what was asked for, and answers as told."""
+    """Replaces the processes: logs the requests and returns prepared answers."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -171,7 +171,7 @@ def test_report_holds_the_figures_of_every_framework(out: Path, capsys: pytest.C
 
 
 @pytest.mark.usefixtures("fake")
-def test_reference_reads_at_most_so_many_images_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reference_reads_at_most_the_given_number_of_images_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Characters, "measure", replace(ACCURACY, read_again=20))
     row = run(out)[1]["rungs"]["mlp"]["rows"]["pytorch"]
     assert (row["read_differently"], row["read_again"]) == (0, 20)
@@ -210,7 +210,7 @@ def test_failed_parity_shows_no_figures_but_why(fake: Jobs, out: Path) -> None:
 def test_framework_that_is_not_installed_is_listed_and_never_passed(fake: Jobs, out: Path) -> None:
     fake.outcomes["pytorch"], fake.reasons["pytorch"] = "skipped", "framework 'pytorch' is not installed"
     code, report, page = run(out)
-    assert code == 1  # it was asked for by name
+    assert code == 1  # it was named on the command line
     assert report["parity"]["verdicts"]["pytorch"] == {
         "status": "absent",
         "passed": 0,
@@ -229,7 +229,7 @@ def test_framework_that_is_missing_is_no_failure_unless_it_was_named(
     assert run(out, frameworks=())[0] == 0
 
 
-def test_failed_training_is_told_and_the_others_go_on(fake: Jobs, out: Path) -> None:
+def test_failed_training_is_reported_and_the_others_continue(fake: Jobs, out: Path) -> None:
     fake.training["numpy"] = "the loss became nan at step 3"
     code, report, page = run(out)
     assert code == 1
@@ -266,7 +266,7 @@ def test_suite_that_breaks_down_shows_no_figures(out: Path, monkeypatch: pytest.
     assert "the suite did not finish: ended by signal 9: killed" in page
 
 
-def test_report_that_was_cut_off_goes_on(fake: Jobs, out: Path) -> None:
+def test_interrupted_report_is_completed(fake: Jobs, out: Path) -> None:
     fake.training["pytorch"] = "killed"
     run(out)
     fake.training, fake.asked = {}, []
@@ -285,7 +285,7 @@ def test_parity_is_checked_again_where_a_framework_was_missing(fake: Jobs, out: 
 
 
 @pytest.mark.usefixtures("fake")
-def test_code_that_changes_meanwhile_is_told(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_changes_during_a_comparison_is_reported(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states = iter(range(100))
     monkeypatch.setattr(module, "fingerprint", lambda _package: str(next(states)))
     code, report, _ = run(out)
@@ -294,7 +294,7 @@ def test_code_that_changes_meanwhile_is_told(out: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("fake")
-def test_folder_with_something_else_is_left_alone(out: Path) -> None:
+def test_folder_with_other_files_is_left_alone(out: Path) -> None:
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no report; give --out a new folder"):

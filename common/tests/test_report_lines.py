@@ -78,14 +78,14 @@ def dataset(count: int = LINES) -> LineDataset:
 
 
 def misread(framework: str, index: int, text: str) -> str:
-    """NumPy leaves out the first character of every fifth line; PyTorch reads another in every third."""
+    """NumPy misses the first character of every fifth line; PyTorch reads another one in every third."""
     if framework == "numpy":
         return text[1:] if index % 5 == 0 else text
     return "&" + text[1:] if index % 3 == 0 else text
 
 
 def make_run(folder: Path, framework: str) -> None:
-    """What `fourhands train` leaves behind of a run of lines."""
+    """The run folder of a run of lines."""
     folder.mkdir(parents=True)
     test = split(LINES)
     readings = [
@@ -119,7 +119,7 @@ def make_run(folder: Path, framework: str) -> None:
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reference reads these lines; a run of characters, which has a weights file, it reads as ever."""
+    """The reference reads these lines; runs of characters have a weights file, which it loads as usual."""
     load, content = results.load_weights, SimpleNamespace(spec=SPEC, charset=CHARSET, weights={})
     monkeypatch.setattr(results, "load_weights", lambda path: load(path) if path.exists() else content)
     build = results.load_implementation
@@ -142,7 +142,7 @@ def run(out: Path, rungs: Sequence[str], **more: str) -> tuple[int, dict[str, An
 
 # --- the report
 @pytest.mark.usefixtures("lines")
-def test_report_of_lines_holds_error_rates_and_what_they_are_made_of(
+def test_report_of_lines_holds_error_rates_and_kinds_of_edits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, report, page = run(tmp_path / "report", ["lstm_ctc"])
@@ -191,7 +191,7 @@ def test_page_marks_wrong_characters_by_more_than_colour_and_escapes_them(tmp_pa
 
 
 @pytest.mark.usefixtures("lines")
-def test_characters_and_lines_stand_in_one_report_each_on_its_own_data(tmp_path: Path) -> None:
+def test_one_report_shows_characters_and_lines_each_on_its_own_data(tmp_path: Path) -> None:
     code, report, page = run(tmp_path / "report", ["mlp", "transformer"])
     assert code == 0
     assert report["settings"]["data"] == "ink and ink_lines"
@@ -203,8 +203,8 @@ def test_characters_and_lines_stand_in_one_report_each_on_its_own_data(tmp_path:
     assert run(tmp_path / "report", ["mlp", "transformer"])[0] == 0  # settings are read back as they were written
 
 
-# --- what goes into it
-def test_command_of_a_run_of_lines_says_how_long_they_may_be(tmp_path: Path) -> None:
+# --- the budgets and the settings
+def test_training_command_of_lines_has_the_longest_line(tmp_path: Path) -> None:
     budget = {"data": "ink_lines", "examples": 10, "epochs": 1, "learning_rate": 0.1, "dropout": None, "start": ""}
     budget["max_characters"] = 7
     settings = {"budgets": {"lstm_ctc": budget, "cnn": budget | {"data": "ink", "max_characters": 0}}}
@@ -253,7 +253,7 @@ def test_rungs_are_those_that_read_the_data(rungs: tuple[str, ...], data: str, e
         ("ink_linse", "unknown data 'ink_linse': did you mean 'ink_lines'"),
     ],
 )
-def test_rung_that_was_asked_for_and_does_not_read_the_data_is_refused(data: str, words: str) -> None:
+def test_named_rung_that_does_not_read_the_data_is_refused(data: str, words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
         data_of(("mlp", "lstm_ctc"), data)
 
@@ -278,7 +278,8 @@ def test_difference_in_cer_weighs_lines_by_their_length_and_less_is_better() -> 
     worse = finished(truths, ["bbaa", "aaaaaa"] * 20, [2, 0] * 20)
     better = finished(truths, ["aaaa", "aaaaab"] * 20, [0, 1] * 20)
     (row,) = results.differences({"a": worse, "b": better}, CER)
-    # of each writer 2 of 10 characters are wrong against 1 of 10; the mean over lines would be 0.25 less 0.083
+    # each writer has 2 of 10 characters wrong in one run and 1 of 10 in the other;
+    # the mean over lines would give 0.25 - 0.083
     assert row["difference"] == pytest.approx(0.1)
     assert row["interval"] == pytest.approx([0.1, 0.1])
     assert (row["measurable"], row["better"], row["read_differently"]) == (True, "b", 40)
@@ -321,7 +322,7 @@ def test_seconds_to_target_are_those_of_the_first_epoch_whose_cer_was_low_enough
 
 
 @pytest.mark.usefixtures("reader")
-def test_reference_reads_at_most_so_many_lines_again() -> None:
+def test_reference_reads_at_most_the_given_number_of_lines_again() -> None:
     count, limit = 100, 50
     data = dataset(count)
     right = finished(data.test.texts, data.test.texts, [0] * count)
@@ -343,7 +344,7 @@ def test_reference_reads_at_most_so_many_lines_again() -> None:
     ],
     ids=["right", "wrong", "missed", "extra", "nothing read", "nothing there", "end missed"],
 )
-def test_reading_falls_into_pieces(truth: str, read: str, expected: list[tuple[str, str]]) -> None:
+def test_reading_is_split_into_pieces(truth: str, read: str, expected: list[tuple[str, str]]) -> None:
     assert pieces(truth, read) == expected
 
 

@@ -28,7 +28,7 @@ class Loss:
 
 
 class Log:
-    """An observer that notes what it is told; `events` also holds the steps and fetches."""
+    """An observer that logs its calls; `events` also holds the steps and the fetches."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
@@ -72,7 +72,7 @@ def test_losses_are_fetched_later_and_all_of_them_before_the_epoch_is_kept() -> 
     assert log.events == expected
 
 
-def test_observers_are_told_every_step_once_with_its_own_loss_rate_and_progress() -> None:
+def test_observers_receive_every_step_once_with_its_own_loss_learning_rate_and_progress() -> None:
     log = Log()
     run = train(log, {})
     steps = range(1, EPOCHS * STEPS + 1)

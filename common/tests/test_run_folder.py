@@ -1,4 +1,4 @@
-"""A run that was cut off goes on, and ends with the files of one that never was."""
+"""A resumed run ends with the same files as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_run_cut_off_between_its_last_epoch_and_its_result_is_completed(
 
 
 def test_the_best_epoch_s_weights_are_kept_not_the_last(tiny: list[str], tmp_path: Path, command: Command) -> None:
-    # a learning rate that undoes what was learnt
+    # a learning rate so high that the model gets worse
     flags = ["--train.learning-rate", "0.5", "--train.schedule", "constant", "--train.epochs", "5"]
     assert command(*tiny, *flags, "--out", tmp_path / "run").code == 0
     epochs = [row for row in rows_without_times(tmp_path / "run") if "epoch" in row]

@@ -1,4 +1,4 @@
-"""A fifth implementation in a package of its own: the command line and the suite pick it up, with no line changed."""
+"""A fifth implementation in its own package: the command line and the suite find it without any change here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from common.recognizer import GROUP
 
-# all that the border asks for; a real one would bring its own framework instead of NumPy's functions
+# the whole border; a real implementation would use its own framework instead of NumPy's functions
 RECOGNIZER = """
 from impl_numpy.recognizer import NumpyRecognizer
 
@@ -26,7 +26,7 @@ def build(spec, *, seed=0, device="cpu", dtype="float32"):
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that has the toy's package, as an installer would have put it there."""
+    """The environment of a process in which the toy package is installed."""
     package, metadata = tmp_path / "site" / "impl_toy", tmp_path / "site" / "impl_toy-0.1.dist-info"
     package.mkdir(parents=True)
     metadata.mkdir()

@@ -1,4 +1,4 @@
-"""Starting from another model's weights."""
+"""Warm start: initial weights from another model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_classes_follow_their_characters_and_new_ones_start_from_the_seed(rung: 
     start, fresh = carry_over(before, spec, NOW, seed=5), initial_weights(spec, 5)
     assert start.carried == f"3 of {len(NOW)} characters"
     *inner, kernel, bias = spec.parameters()
-    # of "cdab", c was class 2, a 0 and b 1 of the characters
+    # in "cdab", c was class 2, a was 0 and b was 1
     places = {0: 0, 1: 3, 3: 1, 4: 2} if lines else {0: 2, 2: 0, 3: 1}
     new = 2 if lines else 1
     for ours, theirs in places.items():
@@ -57,7 +57,7 @@ def test_classes_follow_their_characters_and_new_ones_start_from_the_seed(rung: 
             np.testing.assert_array_equal(start.weights[name], before.weights[name], err_msg=name)
 
 
-def test_characters_that_are_gone_are_left_behind() -> None:
+def test_characters_that_the_new_charset_lacks_are_dropped() -> None:
     spec = replace(SPECS["lstm_ctc"], num_classes=2)
     start = carry_over(trained(SPECS["lstm_ctc"]), spec, Charset(("b",)), seed=0)
     assert start.carried == "1 of 1 characters"

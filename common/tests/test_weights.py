@@ -24,7 +24,7 @@ def content(spec: Spec, weights: dict[str, np.ndarray]) -> WeightsFile:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=["mlp", "cnn"])
-def test_file_gives_back_what_was_saved(spec: Spec, tmp_path: Path) -> None:
+def test_loading_returns_what_was_saved(spec: Spec, tmp_path: Path) -> None:
     saved = content(spec, initial_weights(spec, 3))
     save_weights(tmp_path / "w", saved)
     read = load_weights(tmp_path / "w")
@@ -36,7 +36,7 @@ def test_file_gives_back_what_was_saved(spec: Spec, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.weights[name], array, err_msg=name)
 
 
-def test_transposed_views_are_saved_as_they_look(tmp_path: Path) -> None:
+def test_transposed_views_are_saved_in_their_logical_order(tmp_path: Path) -> None:
     spec = SPECS[0]
     weights = {name: np.asfortranarray(array) for name, array in initial_weights(spec, 3).items()}
     save_weights(tmp_path / "w", content(spec, weights))
