@@ -1,4 +1,4 @@
-"""Pictures of characters: a sheet of readings, and the confusion matrix."""
+"""Figures of characters: a sheet of readings, and the confusion matrix."""
 
 # K classes
 
@@ -16,15 +16,15 @@ from common.metrics import most_confused
 from common.reading.result import Reading
 from common.report.drawing import LITERAL, QUIET, WRONG, drawable, label
 
-if TYPE_CHECKING:  # half a second to import, so only the functions that draw do
+if TYPE_CHECKING:  # takes half a second to import, so only the functions that draw import it
     from matplotlib.figure import Figure
 
-_WRITE_CELLS = 16  # classes up to which there is room for a figure in each cell
+_WRITE_CELLS = 16  # with more classes there is no room for a number in each cell
 _ROOM = 16  # characters that fit under an image
 
 
 def sheet_of_characters(readings: Sequence[Reading], title: str) -> Figure:
-    """A grid of characters, eight in a row, each with its reading below."""
+    """A grid of images, eight in a row, each with its reading below."""
     from matplotlib.figure import Figure
 
     columns = min(8, max(4, len(readings)))
@@ -51,13 +51,16 @@ def sheet_of_characters(readings: Sequence[Reading], title: str) -> Figure:
 
 
 def sheet_of_confusions(counts_KK: Int[np.ndarray, "K K"], charset: Charset) -> Figure:
-    """How often each class (row) was read as each class (column), as shares of the row; beside it the worst mistakes."""
+    """The confusion matrix, with a list of the most frequent mistakes beside it.
+
+    Each cell is the share of the examples of a class (row) that were read as a class (column).
+    """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
     classes = len(charset)
     side = float(np.clip(0.16 * classes, 5, 12))
-    # placed by hand, in inches: the layout engine takes seconds over 248 tick labels
+    # positions are set here, in inches, because the layout engine takes seconds for 248 tick labels
     width, height = side + 3.4, side + 2.0
     figure = Figure(figsize=(width, height))
     matrix = figure.add_axes((0.7 / width, 1.3 / height, side / width, side / height))
@@ -66,7 +69,7 @@ def sheet_of_confusions(counts_KK: Int[np.ndarray, "K K"], charset: Charset) -> 
     totals_K1 = counts_KK.sum(axis=1, keepdims=True)
     share_KK = np.divide(counts_KK, totals_K1, out=np.zeros(counts_KK.shape), where=totals_K1 > 0)
 
-    # the square root shows a mistake of 2% beside a diagonal of 95%
+    # on a scale of square roots a mistake of 2% is visible beside a diagonal of 95%
     image = matrix.imshow(share_KK, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     names = [drawable(c) for c in charset.characters]
     size = 10 if classes <= _WRITE_CELLS else 8
@@ -85,7 +88,7 @@ def sheet_of_confusions(counts_KK: Int[np.ndarray, "K K"], charset: Charset) -> 
     label(matrix, f"{percent(right)} of {int(counts_KK.sum()):,} read right", "read as", "true")
     bar = figure.colorbar(image, cax=scale, orientation="horizontal", ticks=[0, 0.02, 0.1, 0.3, 0.6, 1])
     bar.ax.set_xticklabels(["0", "2%", "10%", "30%", "60%", "100%"], fontsize=8)
-    bar.set_label("share of the row", fontsize=9)
+    bar.set_label("share of the true class", fontsize=9)
 
     listing.set_axis_off()
     lines = [

@@ -1,4 +1,4 @@
-"""Learning curves of several frameworks in one chart, as SVG that takes its colours from the page around it."""
+"""Learning curves of several frameworks in one chart, as SVG. Text and lines take their colours from the page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.evaluation.measure import Measure
+from common.formatting import framework_name
 from common.report.series import percent_points, series, smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# told apart by hue, by dash and by marker; the middle lightness is legible on white and on black
+# frameworks differ in hue, dash and marker; a medium lightness is legible on white and on black
 _Style = tuple[str, str | tuple[int, tuple[int, ...]], str]
 _STYLES: tuple[_Style, ...] = (
     ("#3987d1", "-", "o"),
@@ -24,7 +25,7 @@ _STYLES: tuple[_Style, ...] = (
     ("#28a57a", ":", "D"),
     ("#b08a1c", (0, (5, 1, 1, 1, 1, 1)), "v"),
 )
-# colours that matplotlib writes and the page replaces
+# placeholders, replaced in the SVG by the colours of the page
 _TEXT, _LINE = "#010203", "#040506"
 
 Rows = Sequence[dict[str, float]]
@@ -33,13 +34,13 @@ Rows = Sequence[dict[str, float]]
 def learning_charts(
     metrics: Mapping[str, Rows], order: Sequence[str], target: float, measure: Measure
 ) -> list[tuple[str, str]]:
-    """Title and SVG of each chart.
+    """The title and the SVG of each chart.
 
     Args:
         metrics: framework to the rows of its metrics.jsonl.
-        order: every framework of the report, so that one keeps its colour whichever others are missing.
-        target: drawn as a line.
-        measure: what the target is of.
+        order: every framework of the report; each has the same colour in all charts, even if others are missing.
+        target: value of the measure that is drawn as a horizontal line.
+        measure: accuracy or CER.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -53,7 +54,7 @@ def learning_charts(
             )
         axes.set_ylabel(f"validation {measure.name}, %")
         if measure.lower_is_better:
-            axes.set_ylim(0, min(105, 1.05 * axes.get_ylim()[1]))  # a model that has learnt nothing may read too much
+            axes.set_ylim(0, min(105, 1.05 * axes.get_ylim()[1]))  # the CER of an untrained model may exceed 100%
         axes.axhline(100 * target, color=_LINE, linewidth=1, linestyle=(0, (2, 2)))
 
     def by_epoch(axes: Axes) -> None:
@@ -78,13 +79,20 @@ def learning_charts(
         f"Validation {measure.name} by time": by_seconds,
         "Training loss by step": losses,
     }
-    return [(title, _svg(title, draw, ", ".join(metrics))) for title, draw in charts.items()]
+    return [(title, _svg(title, draw, ", ".join(map(framework_name, metrics)))) for title, draw in charts.items()]
 
 
 def _line(axes: Axes, name: str, styles: Mapping[str, _Style], x: np.ndarray, y: np.ndarray, *, marked: bool) -> None:
     colour, dash, marker = styles[name]
     axes.plot(
-        x, y, color=colour, linestyle=dash, marker=marker if marked else None, markersize=4, linewidth=1.6, label=name
+        x,
+        y,
+        color=colour,
+        linestyle=dash,
+        marker=marker if marked else None,
+        markersize=4,
+        linewidth=1.6,
+        label=framework_name(name),
     )
 
 
@@ -92,7 +100,7 @@ def _svg(title: str, draw: Callable[[Axes], None], names: str) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # fonttype none: text stays text; hashsalt: the same input gives the same ids
+    # fonttype none keeps text as text; hashsalt makes the ids the same for the same input
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": title,
@@ -117,4 +125,5 @@ def _svg(title: str, draw: Callable[[Axes], None], names: str) -> str:
     svg = re.sub(
         r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg role="img" aria-label="{title}: {names}" \1>', svg, count=1
     )
-    return re.sub(r' id="[a-z0-9.]+_\d+"', "", svg)  # axes_1 and the like stand in every chart
+    # ids such as axes_1 occur in every chart, and an id must be unique in a page
+    return re.sub(r' id="[a-z0-9.]+_\d+"', "", svg)

@@ -1,4 +1,4 @@
-"""An implementation's own source: how long it is, and whether it is still the same."""
+"""The source of an implementation: its lines of code, and a fingerprint that changes with it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _NO_CODE = {
 
 
 def code_lines(source: str) -> int:
-    """Lines that hold code: neither blank nor a comment, nor part of a docstring."""
+    """The number of lines of code, without blank lines, comments and docstrings."""
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in _NO_CODE:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(source)):
-        # a text that stands alone: the docstring of a module, a class, a function or a field
+        # a string that is a statement is the docstring of a module, a class, a function or a field
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return len(lines)
@@ -42,23 +42,23 @@ def package_of(framework: str) -> str:
 
 
 def sources_of(framework: str) -> dict[str, Path]:
-    """File name to path of the Python files of an implementation, without its tests; nothing is imported.
+    """File name to path of the Python files of an implementation, without its tests. Nothing is imported.
 
     Raises:
-        UserError: the package is not there.
+        UserError: the package is not installed.
     """
     return package_sources(package_of(framework))
 
 
 def package_sources(package: str) -> dict[str, Path]:
-    """Name within the package to path of its Python files, tests left out.
+    """Path within the package to path of each of its Python files, without its tests.
 
     Raises:
-        UserError: the package is not there.
+        UserError: the package is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise UserError(f"package {package!r} is not installed; install fourhands anew")
+        raise UserError(f"package {package!r} is not installed; install fourhands again")
     if spec.submodule_search_locations is None:
         return {Path(spec.origin).name: Path(spec.origin)}
     folder = Path(spec.origin).parent
@@ -67,12 +67,12 @@ def package_sources(package: str) -> dict[str, Path]:
 
 
 def lines_by_file(framework: str) -> dict[str, int]:
-    """File name to lines of code."""
+    """File name to the number of its lines of code."""
     return {name: code_lines(path.read_text(encoding="utf-8")) for name, path in sources_of(framework).items()}
 
 
 def fingerprint(package: str) -> str:
-    """Twelve hex digits that change with any Python file of the package but its tests."""
+    """Twelve hex digits that change with any Python file of the package except its tests."""
     digest = hashlib.sha256()
     for name, path in package_sources(package).items():
         content = path.read_bytes()

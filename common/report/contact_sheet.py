@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ACROSS = 16  # examples of a class
-_MOST_ROWS = 32  # in one column of classes
+_ACROSS = 16  # examples per class
+_MOST_ROWS = 32  # classes below each other
 _GAP = 2  # pixels between images
-_LINES = 8  # of each split
-_EPOCHS = 3  # of augmentation
+_LINES = 8  # lines per split
+_EPOCHS = 3  # augmented versions per line
 _SPLITS = {"train": "#4c72b0", "validation": "#dd8452", "test": "#55a868"}
 
 
 def characters_sheet(dataset: CharacterDataset, path: Path) -> None:
-    """Write a PNG with examples of each class, the sizes of the splits and the examples per class.
+    """Write a PNG of examples of each class, the sizes of the splits and the number of examples per class.
 
     Raises:
         UserError: the file cannot be written.
@@ -53,7 +53,7 @@ def characters_sheet(dataset: CharacterDataset, path: Path) -> None:
 
 
 def lines_sheet(dataset: LineDataset, path: Path) -> None:
-    """Write a PNG with lines of each split above their texts, and how wide the lines are.
+    """Write a PNG of lines of each split with their texts, and a histogram of their widths.
 
     Raises:
         UserError: the file cannot be written.
@@ -78,7 +78,7 @@ def lines_sheet(dataset: LineDataset, path: Path) -> None:
 
 
 def augmentation_sheet(dataset: LineDataset, path: Path) -> None:
-    """Write a PNG with training lines, each beside what augmentation makes of it in the first epochs with seed 0.
+    """Write a PNG of training lines, each beside its augmented versions of the first epochs with seed 0.
 
     Raises:
         UserError: the file cannot be written.
@@ -104,7 +104,7 @@ def augmentation_sheet(dataset: LineDataset, path: Path) -> None:
             picture[:, : each.shape[1]] = each
             axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="lanczos", aspect="equal")
             axes.set_axis_off()
-    for axes, title in zip(grid[0], ("as it is", *(f"epoch {n + 1}" for n in range(_EPOCHS))), strict=True):
+    for axes, title in zip(grid[0], ("original", *(f"epoch {n + 1}" for n in range(_EPOCHS))), strict=True):
         axes.set_title(title, fontsize=13)
     _save(figure, path)
 
@@ -129,7 +129,7 @@ def _amount(name: str, split: CharacterSplit | LineSplit, what: str = "") -> str
 
 
 def _examples(split: CharacterSplit, k: int) -> UInt8[np.ndarray, "H W"]:
-    """Images of class k side by side, drawn evenly from the whole split."""
+    """Images of class k side by side, spread over the whole split."""
     of_class = np.flatnonzero(split.labels_N == k)
     chosen = of_class[evenly(len(of_class), _ACROSS)]
     height, width = split.images_NHW.shape[1:]
@@ -165,12 +165,12 @@ def _draw_counts(axes: Axes, dataset: CharacterDataset) -> None:
 
 
 def _draw_lines(axes: Axes, split: LineSplit, rows: int, colour: str) -> None:
-    """One line below the other, each with its text under it."""
+    """Draw the lines below each other, each above its text."""
     pitch = 2 * split.height
     picture = np.zeros((rows * pitch, max(int(split.widths_N.max()), 8 * split.height)), np.uint8)
     for i, image in enumerate(split.images):
         picture[i * pitch : i * pitch + split.height, : image.shape[1]] = image
-        text = split.texts[i].replace("$", r"\$")  # which would begin a formula
+        text = split.texts[i].replace("$", r"\$")  # a bare $ would start a formula
         axes.text(0, i * pitch + 1.15 * split.height, text, fontsize=9, va="top", color=colour, clip_on=True)
     axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="lanczos", aspect="equal")
     axes.set_axis_off()

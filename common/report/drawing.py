@@ -1,7 +1,7 @@
-"""What every picture needs: colours, labels, characters that the font can draw, and PNG.
+"""Parts that all figures share: colours, labels, characters that the font can draw, and PNG.
 
-Matplotlib's Figure is used as an object, without pyplot, which would keep every figure in a global list. Text is drawn
-literally: nothing is taken for mathematics, whatever `$` or backslash it holds.
+Figures are created as objects of Matplotlib, without pyplot, because pyplot keeps every figure in a global list. Text
+is drawn literally, so `$` and backslash never start a formula.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.formatting import visible
 
-if TYPE_CHECKING:  # half a second to import, so only the functions that draw do
+if TYPE_CHECKING:  # takes half a second to import, so only the functions that draw import it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -22,14 +22,14 @@ LITERAL: dict[str, Any] = {"parse_math": False}
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG, without a date or a version: the same input gives the same bytes."""
+    """The figure as PNG, without a date or a version, so the same input has the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title, names of the axes, and a light grid."""
+    """Add a title, the names of the axes, and a light grid."""
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
@@ -50,6 +50,11 @@ def _has_glyph(character: str) -> bool:
 
 
 def drawable(text: str, space: str = "␣") -> str:
-    """The text with U+4E2D for every character that the font lacks, or that is invisible."""
+    """The text with a code such as U+4E2D for each character that the font lacks or that is invisible.
+
+    Args:
+        text: the text.
+        space: what to write for a space.
+    """
     shown = (c if c == " " or not c.isprintable() or _has_glyph(c) else f"U+{ord(c):04X}" for c in text)
     return visible("".join(shown)).replace("␣", space)

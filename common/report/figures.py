@@ -1,4 +1,4 @@
-"""The pictures of a run folder, as PNG: curves, readings, mistakes."""
+"""The figures of a run folder, as PNG: curves, readings, mistakes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from common.report.line_figures import sheet_of_lines, sheet_of_mistakes
 from common.report.series import percent_points, read_metrics, series, smoothed
 from common.tasks import Task
 
-if TYPE_CHECKING:  # half a second to import, so only the functions that draw do
+if TYPE_CHECKING:  # takes half a second to import, so only the functions that draw import it
     from matplotlib.figure import Figure
 
 READINGS = {"characters": 32, "lines": 16}
-"""Task to the readings of a sheet. Half of them are mistakes."""
+"""Task to the number of readings of a sheet. Up to half of them are mistakes."""
 SHEETS: dict[str, Callable[[Sequence[Reading], str], Figure]] = {
     "characters": sheet_of_characters,
     "lines": sheet_of_lines,
@@ -58,7 +58,7 @@ def draw_run(folder: Path, metrics: Path, task: Task, evaluation: Evaluation, da
 
 
 def sheet_of_readings(readings: Sequence[Reading], title: str) -> Figure:
-    """The sheet for these readings: of lines if they have confidences per character, else of characters."""
+    """The sheet of these readings: of lines if they have confidences per character, else of characters."""
     lines = any(reading.character_confidences is not None for reading in readings)
     return SHEETS["lines" if lines else "characters"](readings, title)
 
@@ -74,7 +74,7 @@ def sheet_of_curves(rows: Sequence[dict[str, float]]) -> Figure:
     loss.plot(steps, losses, color=QUIET, alpha=0.45, linewidth=0.8, label="training, each step")
     loss.plot(steps, smoothed(losses), color=RIGHT, linewidth=1.8, label="training, smoothed")
     loss.plot(*series(rows, "validation/loss"), color=WRONG, marker="o", markersize=4, label="validation, each epoch")
-    if np.isfinite(losses).any():  # a first step of 50 nats would press the rest flat
+    if np.isfinite(losses).any():  # a first step of 50 nats would flatten the rest of the curve
         loss.set_ylim(0, 1.15 * float(np.nanmax(np.append(smoothed(losses), series(rows, "validation/loss")[1]))))
     lines = any("validation/cer" in row for row in rows)
     label(loss, "Loss", "step", "nats per character" if lines else "nats per example")
@@ -86,7 +86,7 @@ def sheet_of_curves(rows: Sequence[dict[str, float]]) -> Figure:
         score.plot(
             *percent_points(series(rows, "validation/wer")), color=RIGHT, marker="s", markersize=3, label="words (WER)"
         )
-        score.set_ylim(0, 105)  # a first epoch may read more characters wrong than there are
+        score.set_ylim(0, 105)  # the error of a first epoch may exceed 100%
         score.legend(frameon=False, fontsize=8)
     if np.isfinite(shares).any():
         best = int(np.nanargmin(shares) if lines else np.nanargmax(shares))

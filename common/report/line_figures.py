@@ -1,4 +1,4 @@
-"""Pictures of lines: what was read with its mistakes marked, and which mistakes are most frequent."""
+"""Figures of lines: readings with their mistakes marked, and the most frequent mistakes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from common.metrics import Edits, edit_operations
 from common.reading.result import Reading
 from common.report.drawing import DPI, LITERAL, QUIET, WRONG, drawable, label
 
-if TYPE_CHECKING:  # half a second to import, so only the functions that draw do
+if TYPE_CHECKING:  # takes half a second to import, so only the functions that draw import it
     from matplotlib.figure import Figure
 
 MISSED, EXTRA = "#b8860b", "#7d3c98"
-# inches: a column of lines, the image in it, a line with its texts, what stands above
+# inches: width of a column of lines, indent of its images, height of an image, height of a line with its texts, height
+# of the title
 _COLUMN, _INDENT, _IMAGE, _PITCH, _HEAD = 6.0, 0.5, 0.42, 0.95, 0.8
 _ROOM = _COLUMN - _INDENT - 0.2
-_ADVANCE = 9  # pixels from one character to the next in the largest text; whole ones, as glyphs stand on whole pixels
-_EM = 1 / 0.602  # of DejaVu Sans Mono, in advances
+_ADVANCE = 9  # pixels per character of the largest text; whole numbers, because glyphs are placed on whole pixels
+_EM = 1 / 0.602  # font size of DejaVu Sans Mono in widths of a character
 _ROWS = 24
 Marked = list[tuple[str, str]]
-"""A text in pieces, each with what it is: right, wrong, missed, extra."""
+"""A text in pieces, each with its kind: right, wrong, missed or extra."""
 
 
 def marked(truth: str, read: str) -> tuple[Marked, Marked]:
-    """The true text and what was read, piece by piece: an edit of a run of characters is one piece."""
+    """The true text and the text that was read, in pieces. Neighbouring characters of the same kind are one piece."""
     truth_kinds, read_kinds = ["right"] * len(truth), ["right"] * len(read)
     for true, said, i, j in edit_operations(truth, read):
         if true:
@@ -40,10 +41,10 @@ def sheet_of_lines(readings: Sequence[Reading], title: str) -> Figure:
     from matplotlib.figure import Figure
 
     rows = max(1, -(-len(readings) // 2))
-    height = _HEAD + _PITCH * rows  # placed by hand, in inches
+    height = _HEAD + _PITCH * rows  # in inches; all positions are set here
     figure = Figure(figsize=(2 * _COLUMN, height))
     figure.text(0.5, 1 - 0.2 / height, drawable(title, space=" "), ha="center", va="center", fontsize=12, **LITERAL)
-    legend = [("[read as another]", "wrong"), ("(missed)", "missed"), ("+read, nothing there+", "extra")]
+    legend = [("[read as another]", "wrong"), ("(missed)", "missed"), ("+extra+", "extra")]
     for column, (text, kind) in enumerate(legend):
         _text(figure, "", [(text, kind)], 1.6 * column, height - 0.5)
     for i, reading in enumerate(readings):
@@ -71,7 +72,7 @@ def sheet_of_mistakes(edits: Edits) -> Figure:
     axes.margins(x=0.08, y=0.01)
     said = (
         f"{total:,} mistakes: {edits.substitutions:,} characters read as others,\n"
-        f"{edits.deletions:,} missed, {edits.insertions:,} read that are not there"
+        f"{edits.deletions:,} missed, {edits.insertions:,} extra"
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     label(axes, said if total else "No mistakes", "times", "")
@@ -84,7 +85,7 @@ _COLOURS = {"right": "black", "wrong": WRONG, "missed": MISSED, "extra": EXTRA}
 
 def _mistake(true: str, read: str) -> str:
     if not true:
-        return f"{drawable(read)} read, nothing there"
+        return f"{drawable(read)} extra"
     return f"{drawable(true)} missed" if not read else f"{drawable(true)} read as {drawable(read)}"
 
 
@@ -99,14 +100,14 @@ def _pieces(text: str, kinds: Sequence[str]) -> Marked:
 
 
 def _bracketed(pieces: Marked) -> list[tuple[str, str]]:
-    """Marked for eyes that see no colour: [wrong], (missed), +extra+."""
+    """The pieces with signs, for readers who see no colour: [wrong], (missed), +extra+."""
     signs = {"wrong": "[{}]", "missed": "({})", "extra": "+{}+"}
-    spaces = {"right": " "}  # a space that is a mistake must be seen
+    spaces = {"right": " "}  # a space that is a mistake must be visible
     return [(signs.get(kind, "{}").format(drawable(text, space=spaces.get(kind, "␣"))), kind) for text, kind in pieces]
 
 
 def _line(figure: Figure, reading: Reading, left: float, top: float) -> None:
-    """One line's image and texts, from this corner, in inches."""
+    """Draw the image and the texts of one line. `left` and `top` are the position of its corner in inches."""
     wide, high = figure.get_size_inches()
     rows, columns = reading.image_HW.shape
     shown = min(_ROOM, _IMAGE * columns / rows)
@@ -127,7 +128,7 @@ def _line(figure: Figure, reading: Reading, left: float, top: float) -> None:
 
 
 def _text(figure: Figure, name: str, pieces: list[tuple[str, str]], left: float, y: float) -> None:
-    """Pieces one after the other, small enough to fit, in a face whose characters are all as wide; in inches."""
+    """Write pieces one after the other in a monospaced font, small enough to fit. `left` and `y` are in inches."""
     wide, high = figure.get_size_inches()
     fits = int(DPI * _ROOM) // max(1, sum(len(text) for text, _ in pieces))
     advance = max(1, min(_ADVANCE, fits))

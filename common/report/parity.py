@@ -1,4 +1,4 @@
-"""What the conformance suite found, per framework: may its figures be shown beside the others'?"""
+"""The verdict of the conformance suite on each framework: only figures of frameworks that passed are shown."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import Any, Literal
 Check = dict[str, Any]
 """One entry of the suite's report: implementation, rung, check, dtype, outcome, reason, worst, tolerance, seconds."""
 
-# what stands for a row of checks is its worst
+# several checks in one cell are shown by the first of these outcomes
 _SEVERITY = ("failed", "xpassed", "xfailed", "skipped", "not_applicable", "passed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a framework is shown."""
+    """The suite's verdict on a framework; only one that passed is shown."""
 
     status: Literal["passed", "failed", "absent"]
-    """absent: its framework is not installed, so nothing was checked."""
+    """absent: the framework is not installed, so nothing was checked."""
     passed: int
     checks: int
     reason: str
-    """Why not, in one line; empty if it passed."""
+    """Why it did not pass, in one line; empty if it passed."""
 
 
 def read_checks(path: Path, rungs: Sequence[str], frameworks: Sequence[str]) -> list[Check]:
-    """The entries that tell of these rungs and frameworks."""
+    """The entries of these rungs and frameworks."""
     checks: list[Check] = json.loads(path.read_text(encoding="utf-8"))["checks"]
     return [c for c in checks if c["implementation"] in frameworks and c["rung"] in rungs]
 
 
 def verdict(checks: Sequence[Check], framework: str, rungs: Sequence[str]) -> Verdict:
-    """One failure in any rung hides the framework; so does a rung of which nothing was found to be right."""
+    """The verdict on a framework. It fails with one failed check in any rung, or with a rung that passed no check."""
     own = [check for check in checks if check["implementation"] == framework]
     passed = [check for check in own if check["outcome"] == "passed"]
 
@@ -51,12 +51,12 @@ def verdict(checks: Sequence[Check], framework: str, rungs: Sequence[str]) -> Ve
         return of("absent", own[0]["reason"])
     unproven = [rung for rung in rungs if not any(check["rung"] == rung for check in passed)]
     if unproven:
-        return of("failed", f"no check of {' and '.join(unproven)} was passed")
+        return of("failed", f"no check of {' and '.join(unproven)} passed")
     return of("passed", "")
 
 
 def matrix(checks: Sequence[Check], rung: str, frameworks: Sequence[str]) -> list[dict[str, Any]]:
-    """A row per check and dtype, in the suite's order, with what each framework came to."""
+    """A row per check and dtype, in the suite's order, with the outcome of each framework."""
     rows: dict[tuple[str, str], dict[str, list[Check]]] = {}
     for check in checks:
         if check["rung"] == rung:
@@ -69,7 +69,7 @@ def matrix(checks: Sequence[Check], rung: str, frameworks: Sequence[str]) -> lis
 
 
 def _cell(checks: Sequence[Check]) -> dict[str, Any]:
-    """The worst of the checks; `over` says that it was passed with more than the gate which the suite recorded."""
+    """The worst of the checks. `over`: it passed although its deviation exceeds the gate that the suite recorded."""
     if not checks:
         return {"outcome": "not run", "reason": "", "worst": None, "tolerance": None, "over": False}
     worst = min(checks, key=lambda check: (_SEVERITY.index(check["outcome"]), -(check["worst"] or 0)))

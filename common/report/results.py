@@ -1,4 +1,4 @@
-"""The figures of finished runs, side by side."""
+"""The figures of complete runs, side by side."""
 
 # N examples, F frameworks
 
@@ -27,14 +27,14 @@ from common.tasks import task_of
 from common.weights import load_weights
 
 YARDSTICK = "pytorch"  # step times are relative to this framework's
-REFERENCE = "numpy"  # reads some test examples again with every run's weights
+REFERENCE = "numpy"  # reads some test examples again with the weights of every run
 
 _COPIED = ("parameters", "examples_per_second", "step_seconds", "compile_seconds", "peak_memory_mb", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A complete run. A single character counts as a text of one character."""
+    """A complete run. In a rung that reads characters, each text is one character."""
 
     folder: Path
     result: dict[str, Any]
@@ -60,7 +60,7 @@ def open_run(folder: Path, charset: Charset) -> Finished:
 
     Args:
         folder: the run folder.
-        charset: of the data; names the classes of a run of characters.
+        charset: of the data; the characters of the classes, for a rung that reads characters.
     """
     with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
         found = dict(arrays)
@@ -95,9 +95,9 @@ def row(run: Finished, yardstick: Finished | None, target: float, train: Sequenc
 
     Args:
         run: the run of the framework.
-        yardstick: the run that step times are relative to.
-        target: the validation score whose time is shown.
-        train: lines only: the texts of the training split.
+        yardstick: the run that step times are divided by.
+        target: the score in validation; the time until it was reached is shown.
+        train: the texts of the training split; lines only.
     """
     result, code = run.result, lines_by_file(run.result["framework"])
     rung = result["rung"]
@@ -121,10 +121,10 @@ def row(run: Finished, yardstick: Finished | None, target: float, train: Sequenc
 
 
 def differences(runs: Mapping[str, Finished], measure: Measure) -> list[dict[str, Any]]:
-    """Accuracy or CER of each framework less that of each other, on the same test examples.
+    """The difference in accuracy or CER of each pair of frameworks, on the same test examples.
 
-    The interval is a paired bootstrap: what is resampled (whole writers, where they are known) is the difference in
-    mistakes on each example. Source: Koehn 2004, paired by writer.
+    The interval is a paired bootstrap: the differences in mistakes on each example are resampled, by whole writers
+    where writers are known. Source: Koehn 2004, paired by writer.
     """
     rows = []
     for (first, a), (second, b) in combinations(runs.items(), 2):
@@ -150,10 +150,10 @@ def differences(runs: Mapping[str, Finished], measure: Measure) -> list[dict[str
 
 
 def confusions(runs: Mapping[str, Finished], limit: int = 12) -> list[dict[str, Any]]:
-    """The most frequent mistakes of all frameworks together, with each one's share in them.
+    """The most frequent mistakes of all frameworks together, with the count of each framework.
 
-    `truth` is "" for an inserted character, `read` is "" for a deleted one; `examples` is how often the true character
-    occurs in the test texts, None for an insertion.
+    `truth` is "" for an insertion, `read` is "" for a deletion. `examples` is the number of times that the true
+    character occurs in the test texts, None for an insertion.
     """
     mistakes = {name: count_edits(run.truths, run.texts).pairs for name, run in runs.items()}
     occurrences = Counter(c for text in next(iter(runs.values())).truths for c in text)
@@ -170,10 +170,10 @@ def confusions(runs: Mapping[str, Finished], limit: int = 12) -> list[dict[str, 
 
 
 def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]]:
-    """Test examples worth looking at: a sample, the worst mistakes, and where the frameworks disagree."""
+    """The indices of test examples to show: a sample, the worst mistakes, and disagreements of the frameworks."""
     confidence_FN = np.stack([run.confidence_N for run in runs.values()])
     edits_FN = np.stack([run.edits_N for run in runs.values()])
-    # the worst: the most edits; among equals, the most confident readings
+    # the worst have the most edits; among equals, the most confident readings come first
     blame_N = edits_FN.sum(axis=0) + np.where(edits_FN > 0, confidence_FN, 0).mean(axis=0)
     split_N = np.array([len(set(texts)) > 1 for texts in zip(*(run.texts for run in runs.values()), strict=True)])
     count = edits_FN.shape[1]

@@ -141,7 +141,7 @@ def test_check_that_did_not_pass_never_counts_as_passed(outcome: str) -> None:
 
 
 def test_a_rung_without_any_check_fails_the_framework() -> None:
-    assert verdict([check()], "jax", ["mlp", "cnn"]).reason == "no check of cnn was passed"
+    assert verdict([check()], "jax", ["mlp", "cnn"]).reason == "no check of cnn passed"
     assert verdict([], "jax", ["mlp"]).status == "failed"
 
 
