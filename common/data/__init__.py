@@ -1,1 +1,1 @@
-"""Data sets of isolated characters: where they come from, their splits and their batches."""
+"""Data sets of single characters and of single lines: sources, splits and batches."""

@@ -1,10 +1,13 @@
-"""Changes to a line that leave its text alone: another slant, pen, width, ink and a bent base line.
+"""Augmentation: random changes of a line's image that keep its text.
+
+The changes are: width of the pen, width and height of the writing, slant, rotation, position, a bent base line, and
+darkness of the ink.
 
 Source: Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks applied to visual document
-analysis", for the bends; Wigington et al. 2017, "Data augmentation for recognition of handwritten words and lines".
+analysis", for the bends. Wigington et al. 2017, "Data augmentation for recognition of handwritten words and lines".
 """
 
-# H height, W width, V new width
+# H height, W width, X columns of the new image
 
 from __future__ import annotations
 
@@ -16,17 +19,18 @@ from PIL import ImageFilter
 from common.data.lines import Image
 
 NARROWEST, WIDEST = 0.85, 1.2
-"""Share of its width that a line may be pressed or stretched to."""
-_INK = 64  # darker than this counts as ink
+"""Smallest and largest horizontal scale of a line."""
+_INK = 64  # a pixel above this value is ink
 
 
 def augment_line(image: Image, rng: np.random.Generator, width: int) -> Image:
-    """The line with another pen, shape and ink, all drawn by `rng`; its height is kept.
+    """Change a line's pen, shape and ink at random. The height stays the same.
 
     Args:
         image: uint8, ink 255 on paper 0.
-        rng: what to draw from; a fixed number of draws whatever is done.
-        width: most columns of the result, at least the image's own; it has at least `NARROWEST` of those too.
+        rng: source of the random numbers. Every call draws the same number of them.
+        width: maximum width of the result, pixels; not less than the image's width. The minimum is `NARROWEST` times
+            the image's width.
     """
     geometry, pen, ink = rng.random(3) < (0.8, 0.5, 0.5)
     drawn_11 = rng.uniform(-1, 1, 11)
@@ -42,26 +46,26 @@ def augment_line(image: Image, rng: np.random.Generator, width: int) -> Image:
 
 
 def _change_pen(image: Image, thicker: float) -> Image:
-    """Towards the grey dilation of the image (1), or its erosion (-1)."""
+    """Make strokes thicker (`thicker` up to 1, by grey dilation) or thinner (down to -1, by grey erosion)."""
     height = len(image)
     side = 2 * max(1, round(height / 48)) + 1
     kind = ImageFilter.MaxFilter if thicker > 0 else ImageFilter.MinFilter
     source = pillow.fromarray(image)
-    # eroding a thin stroke whole would take it away
+    # a blend, because a full erosion would remove thin strokes
     changed = pillow.blend(source, source.filter(kind(side)), 0.6 * thicker if thicker > 0 else -0.4 * thicker)
     return np.array(changed)
 
 
 def _remap(image: Image, drawn_11: Float[np.ndarray, "11"], width: int) -> Image:
-    """Stretch, shear, rotate, shift and bend, resampled once.
+    """Stretch, shear, rotate, shift and bend a line, with one resampling.
 
-    Every change adds something that depends on the column alone to something that depends on the row alone, so the
-    place in the image of each new pixel is an outer sum.
+    The old position of a new pixel is a function of its column plus a function of its row. An outer sum therefore
+    gives the old positions of all pixels.
     """
     stretch, shear, tall, turn, shift, wave, wave_length, wave_phase, sway, sway_length, sway_phase = drawn_11
     height, old = image.shape
-    unit = height / 28
-    # shearing pushes the ends out of the image: room for them, as far as the width goes
+    unit = height / 28  # the sizes below were chosen for lines of 28 rows
+    # shearing moves the ends of the line out of the image: add paper for them, as far as `width` allows
     lean = 0.25 * shear
     pad = min(abs(lean) * height / 2, (width - NARROWEST * old) / 2)
     scale = min(1 + (0.2 * stretch if stretch > 0 else 0.15 * stretch), (width - 2 * pad) / old)
@@ -72,33 +76,33 @@ def _remap(image: Image, drawn_11: Float[np.ndarray, "11"], width: int) -> Image
     middle = (top + bottom) / 2
     size = min(1 + 0.1 * tall, max(1.0, (height - 1) / (bottom - top)))
     room = max(0.0, (height - size * (bottom - top)) / 2)
-    # the middle of the ink, after: as far up or down as leaves the ink inside
+    # the new middle of the ink: the ink must stay inside the image
     centre = np.clip(middle + 2.5 * unit * shift, height / 2 - room, height / 2 + room)
 
-    x_V = np.arange(new) + 0.5 - new / 2
+    x_X = np.arange(new) + 0.5 - new / 2
     y_H = np.arange(height) + 0.5 - centre
-    slope = np.clip(3 * unit * turn / old, -0.03, 0.03)  # at most 1.5 pixels up or down at the ends
+    slope = np.clip(3 * unit * turn / old, -0.03, 0.03)  # the ends move by at most 1.5 units
     period = height * np.exp2(2 + wave_length)
-    bend_V = unit * wave * np.sin(2 * np.pi * (x_V / period + wave_phase))
-    # nowhere more than an eighth closer together
+    bend_X = unit * wave * np.sin(2 * np.pi * (x_X / period + wave_phase))
+    # the local scale changes by at most an eighth
     sway_period = height * np.exp2(1 + sway_length)
-    sway_V = sway * sway_period / (16 * np.pi) * np.sin(2 * np.pi * (x_V / sway_period + sway_phase))
-    from_x = (x_V / scale + sway_V + old / 2)[None, :] + (lean * y_H)[:, None]
-    from_y = (slope * x_V + bend_V + middle)[None, :] + (y_H / size)[:, None]
+    sway_X = sway * sway_period / (16 * np.pi) * np.sin(2 * np.pi * (x_X / sway_period + sway_phase))
+    from_x = (x_X / scale + sway_X + old / 2)[None, :] + (lean * y_H)[:, None]
+    from_y = (slope * x_X + bend_X + middle)[None, :] + (y_H / size)[:, None]
     return _sample(image, from_x - 0.5, from_y - 0.5)
 
 
-def _sample(image: Image, x_HV: Float[np.ndarray, "H V"], y_HV: Float[np.ndarray, "H V"]) -> Image:
-    """Bilinear; paper outside the image. Coordinates are in pixels, whole numbers in the middle of one."""
+def _sample(image: Image, x_HX: Float[np.ndarray, "H X"], y_HX: Float[np.ndarray, "H X"]) -> Image:
+    """Sample the image bilinearly at positions in pixels. Whole numbers are centres of pixels; outside is paper."""
     height, width = image.shape
-    padded = np.zeros((height + 3, width + 3), np.float32)  # paper enough for both neighbours of the last place
+    padded = np.zeros((height + 3, width + 3), np.float32)  # a border of paper: a position may lie outside
     padded[1:-2, 1:-2] = image
-    x_HV, y_HV = (np.clip(at + 1, 0, size + 1).astype(np.float32) for at, size in ((x_HV, width), (y_HV, height)))
-    column_HV, row_HV = x_HV.astype(np.intp), y_HV.astype(np.intp)
-    right_HV, low_HV = x_HV - column_HV, y_HV - row_HV
-    flat, at_HV = padded.ravel(), row_HV * (width + 3) + column_HV
-    above_HV = flat[at_HV] * (1 - right_HV) + flat[at_HV + 1] * right_HV
-    at_HV += width + 3
-    below_HV = flat[at_HV] * (1 - right_HV) + flat[at_HV + 1] * right_HV
-    sampled: Image = np.rint(above_HV + low_HV * (below_HV - above_HV)).astype(np.uint8)
+    x_HX, y_HX = (np.clip(at + 1, 0, size + 1).astype(np.float32) for at, size in ((x_HX, width), (y_HX, height)))
+    column_HX, row_HX = x_HX.astype(np.intp), y_HX.astype(np.intp)
+    right_HX, low_HX = x_HX - column_HX, y_HX - row_HX
+    flat, at_HX = padded.ravel(), row_HX * (width + 3) + column_HX
+    above_HX = flat[at_HX] * (1 - right_HX) + flat[at_HX + 1] * right_HX
+    at_HX += width + 3
+    below_HX = flat[at_HX] * (1 - right_HX) + flat[at_HX + 1] * right_HX
+    sampled: Image = np.rint(above_HX + low_HX * (below_HX - above_HX)).astype(np.uint8)
     return sampled

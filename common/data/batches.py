@@ -1,6 +1,6 @@
-"""Training batches: every example once per epoch, in an order drawn anew for each epoch.
+"""Training batches: every example once per epoch, in a new random order in each epoch.
 
-A batch is a function of (seed, epoch, index) alone, so any number of workers gives the same bytes.
+A batch depends only on the seed, the epoch and its index. Any number of workers therefore makes the same batches.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def prefetched(make: Callable[[int], Item], count: int, workers: int) -> Iterato
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
         for index in range(count):
             ahead.append(pool.submit(make, index))
-            if len(ahead) > 2 * workers:  # bounds memory: a slow model must not fill it with batches
+            if len(ahead) > 2 * workers:  # limits memory: a slow model must not fill it with batches
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -40,9 +40,9 @@ class Batches(ABC, Generic[BatchT, Order]):
     """The training batches of a split.
 
     Args:
-        examples: examples of the split.
-        batch_size: examples per batch; the last batch of an epoch holds what is left.
-        seed: of the order.
+        examples: number of examples in the split.
+        batch_size: examples per batch. The last batch of an epoch may be smaller.
+        seed: seed of the order.
         workers: threads that prepare batches ahead of time; 0 prepares each batch on demand.
     """
 
@@ -59,18 +59,18 @@ class Batches(ABC, Generic[BatchT, Order]):
 
     @abstractmethod
     def batch(self, epoch: int, index: int) -> BatchT:
-        """Batch `index` of `epoch`, both from 0."""
+        """Batch `index` of epoch `epoch`; both count from 0."""
 
     @abstractmethod
     def draw_order(self, rng: np.random.Generator) -> Order:
-        """The order of one epoch."""
+        """Draw the order of one epoch."""
 
     def epoch(self, epoch: int) -> Iterator[BatchT]:
         """All batches of an epoch in order."""
         return prefetched(lambda index: self.batch(epoch, index), len(self), self.workers)
 
     def order_of(self, epoch: int) -> Order:
-        """The order of an epoch; the last one that was asked for is kept."""
+        """The order of an epoch. The order of the last call is cached."""
         cached = self._order
         if cached is None or cached[0] != epoch:
             cached = epoch, self.draw_order(np.random.default_rng([self.seed, epoch]))

@@ -1,4 +1,4 @@
-"""An image of one character, brought to the form that characters have in MNIST: its size, its place, its ink."""
+"""Normalise an image of one character to the size, position and ink of MNIST's images."""
 
 # H height, W width
 
@@ -8,28 +8,37 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from common.data.threshold import otsu
+from common.data.threshold import ink_range, otsu
 from common.errors import UserError
 
 # MNIST: the longer side of the ink is 20 of 28 pixels
 _BOX_SHARE = 20 / 28
-# an image with less contrast between its darkest and lightest pixel is blank: JPEG leaves a few grey levels
+# grey levels: an image with less contrast than this is blank. JPEG adds a few grey levels to blank paper.
 _LEAST_CONTRAST = 16
-# the ink is cropped where it is darker than this share of full ink: fainter is grain or the blur of an edge
+# share of full ink: the crop contains all pixels above this. Fainter pixels are grain or the blur of an edge.
 _EDGE = 0.2
-_ENOUGH = 512  # pixels of the longer side; a larger image is reduced first
+_ENOUGH = 512  # pixels: an image with a longer side is reduced first
 
 
 def to_character(image_HW: UInt8[np.ndarray, "H W"], height: int, width: int) -> UInt8[np.ndarray, "height width"]:
-    """Bring an image of one character to ink 255 on 0, the way MNIST was prepared.
+    """Normalise an image of one character in the way MNIST was prepared.
 
-    The ink is cropped, its aspect kept, its longer side scaled to 20/28 of the image, its centre of mass put on the
-    pixel that MNIST puts it on. Whichever side of the grey levels covers less of the image and its border is the ink.
+    The image is cropped to its ink. The longer side of the ink is scaled to 20/28 of the result, and the aspect ratio
+    is kept. The centre of mass moves to the pixel where MNIST has it.
+
+    Args:
+        image_HW: grey levels, dark ink on light paper or light ink on dark paper. Ink is the part, dark or light,
+            that covers less of the image and of its border.
+        height: height of the result, pixels.
+        width: width of the result, pixels.
+
+    Returns:
+        Ink 255 on paper 0.
 
     Raises:
         UserError: the image has no ink.
     """
-    # a photo's millions of pixels only add grain and time
+    # more pixels only add grain and time
     reduction = max(1, max(image_HW.shape) // _ENOUGH)
     ink_HW = _ink(np.asarray(Image.fromarray(image_HW).reduce(reduction)))
     mask_HW = ink_HW > _EDGE
@@ -46,7 +55,7 @@ def to_character(image_HW: UInt8[np.ndarray, "H W"], height: int, width: int) ->
 
 
 def _corner(small_HW: UInt8[np.ndarray, "H W"], height: int, width: int) -> tuple[int, int]:
-    """Where the upper left corner goes so that the centre of mass lies in pixel 14 of 28, as far as there is room."""
+    """Row and column of the upper left corner that puts the centre of mass in pixel 14 of 28, if the ink has room."""
     mass_HW = small_HW.astype(np.float64) / max(small_HW.sum(), 1)
     corner = []
     for side, mass, room in zip(
@@ -62,17 +71,15 @@ def _ink(image_HW: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     height, width = image_HW.shape
     if int(image_HW.max()) - int(image_HW.min()) < _LEAST_CONTRAST:
         raise UserError(
-            f"the image ({height}×{width} pixels) is blank; expected one character in ink that differs from its paper"
+            f"the image ({height}×{width} pixels) is blank; expected one character in ink darker or lighter than the "
+            "paper, so use another image"
         )
     light_HW = image_HW > otsu(image_HW)
     border = np.concatenate([light_HW[0], light_HW[-1], light_HW[:, 0], light_HW[:, -1]])
-    # the border decides, for a bold character cropped tightly may cover more than its paper
+    # the border counts too, because a bold character in a tight crop may cover more than the paper
     ink_is_light = light_HW.mean() + border.mean() < 1
     is_ink_HW = light_HW if ink_is_light else ~light_HW
     levels_HW = image_HW.astype(np.float64) if ink_is_light else 255.0 - image_HW
-    # the edges of strokes only lift the paper's levels, so its grain shows in how far they fall below their median
-    low, paper = np.percentile(levels_HW[~is_ink_HW], (5, 50))
-    full = np.percentile(levels_HW[is_ink_HW], 90)
-    floor = min(paper + 2 * (paper - low), (paper + full) / 2)
+    floor, full = ink_range(levels_HW, is_ink_HW, percentile=90)
     ink_HW: Float[np.ndarray, "H W"] = np.clip((levels_HW - floor) / (full - floor), 0, 1)
     return ink_HW

@@ -1,6 +1,6 @@
-"""Images of single characters: a split, and the batches drawn from it."""
+"""Images of single characters: splits and batches."""
 
-# N examples, M chosen examples, B batch, H height, W width
+# N examples, M chosen examples, B batch, H height, W width, K classes
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class CharacterSplit:
     images_NHW: UInt8[np.ndarray, "N H W"]
     """Ink 255 on paper 0."""
     labels_N: Int[np.ndarray, "N"]
-    """Class of each image, 0 ≤ class < K."""
+    """Class of each image, from 0 to K - 1."""
     writers_N: Int[np.ndarray, "N"] | None = None
-    """The writer of each image, where it is known; no writer is in two splits."""
+    """Number of each image's writer, or None if unknown. No writer is in two splits."""
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -34,7 +34,7 @@ class CharacterSplit:
         return CharacterSplit(images_NHW=self.images_NHW[indices], labels_N=self.labels_N[indices], writers_N=writers)
 
     def image(self, index: int) -> UInt8[np.ndarray, "H W"]:
-        """One image."""
+        """The image at `index`."""
         return self.images_NHW[index]
 
 
@@ -42,7 +42,7 @@ CharacterDataset = Dataset[CharacterSplit]
 
 
 class CharacterBatches(Batches[Batch, np.ndarray]):
-    """The training batches of a split of characters; see `Batches`."""
+    """Training batches of a split of characters; see `Batches`."""
 
     def __init__(self, split: CharacterSplit, *, batch_size: int, seed: int, workers: int = 0) -> None:
         super().__init__(len(split), batch_size=batch_size, seed=seed, workers=workers)
@@ -57,7 +57,7 @@ class CharacterBatches(Batches[Batch, np.ndarray]):
 
 
 def character_batch(split: CharacterSplit, chosen: Int[np.ndarray, "B"]) -> Batch:
-    """The chosen examples as one batch."""
+    """One batch of the examples at the indices `chosen`."""
     return Batch(
         images_BHW1=to_float(split.images_NHW[chosen]),
         labels_B=split.labels_N[chosen].astype(np.int32),

@@ -1,4 +1,4 @@
-"""Which examples of a data set to use: the data's own configuration."""
+"""Configuration of the data: which examples of a data set to use."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ class DataConfig:
     """Which examples of a data set to use."""
 
     examples: int = 0
-    """Training examples to use; 0 uses all. Drawn data (ink, ink_lines, emnist_lines) draws that many."""
+    """Number of training examples; 0 uses all. Drawn data (ink, ink_lines, emnist_lines) draws this number, or its
+    usual number for 0."""
     balance: bool = False
-    """Characters only: cap each class of the training split at the mean class count, as is usual for EMNIST byclass."""
+    """Characters only: limit each class of the training split to the mean class count. This is usual for EMNIST
+    byclass."""
     max_characters: int = 32
-    """Longest line, in characters, that ink_lines and emnist_lines draw; other data is used as it is."""
+    """Maximum length, in characters, of the lines that ink_lines and emnist_lines draw. Other data ignores it."""
     writer_pattern: str = ""
-    """Pages only: a regular expression whose group 1 is the writer in a page's name; no writer is then in two splits."""
+    """Pages only: regular expression whose group 1 is the writer in a page's name. The lines of a writer are then all
+    in one split. Empty: the lines of a page are all in one split."""
 
     def __post_init__(self) -> None:
         if self.examples < 0:
             raise UserError(f"data.examples is {self.examples}; it must be at least 1, or 0 for all")
         if self.max_characters < 1:
-            raise UserError(f"data.max_characters is {self.max_characters}; it must be at least 1")
+            raise UserError(f"data.max_characters is {self.max_characters}; it must be at least 1, such as 32")

@@ -23,7 +23,7 @@ class Split(Protocol):
 
     @property
     def writers_N(self) -> Int[np.ndarray, "N"] | None:
-        """The writer (or the page) of each example, where it is known; no writer is in two splits."""
+        """Number of each example's writer (or page), or None if unknown. No writer is in two splits."""
 
     def __len__(self) -> int: ...
 
@@ -31,7 +31,7 @@ class Split(Protocol):
         """The examples at `indices`, in that order."""
 
     def image(self, index: int) -> np.ndarray:
-        """One image, uint8, ink 255 on paper 0, (height, width)."""
+        """The image at `index`: uint8, ink 255 on paper 0, shape (height, width)."""
 
 
 SplitT = TypeVar("SplitT", bound=Split)
@@ -39,10 +39,11 @@ SplitT = TypeVar("SplitT", bound=Split)
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """An example that cannot be learnt from or read."""
+    """An example that cannot be used for training or reading."""
 
     name: str
     reason: str
+    """Why it cannot be used, such as `it has no label`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +51,20 @@ class Dataset(Generic[SplitT]):
     """Three splits of examples of one kind."""
 
     name: str
-    """As `--data` names it."""
+    """Its name in `--data`."""
     charset: Charset
     """The characters of the training split."""
     train: SplitT
     validation: SplitT
     test: SplitT
     refused: tuple[Refused, ...] = ()
-    """Examples that are in no split, each with the reason."""
+    """Examples that are in no split, with the reasons."""
 
     def split(self, name: str) -> SplitT:
-        """The split called train, validation or test.
+        """The split of that name: train, validation or test.
 
         Raises:
-            UserError: another name.
+            UserError: unknown name.
         """
         if name not in SPLITS:
             raise unknown_name("split", name, SPLITS)
@@ -73,4 +74,4 @@ class Dataset(Generic[SplitT]):
 
 AnyDataset = Dataset[Any]
 AnySplit = Any
-"""A split whose kind only its task knows; a type checker cannot tell."""
+"""A split of either kind. Only the task knows the kind, so a type checker cannot check it."""

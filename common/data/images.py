@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import ctypes
+import io
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -38,7 +38,7 @@ def _silence_libtiff() -> None:
 _silence_libtiff()
 
 
-def load_image(source: Path | BinaryIO) -> UInt8[np.ndarray, "H W"]:
+def load_image(source: Path | io.BufferedIOBase) -> UInt8[np.ndarray, "H W"]:
     """The image as grey levels, upright, white 255 on black 0; of an animation, the first frame.
 
     Args:
