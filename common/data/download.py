@@ -1,4 +1,4 @@
-"""Files from the network: to a cache, checked by hash, continued where an earlier download broke off."""
+"""Download files to a cache, check their hash, and resume an interrupted download."""
 
 from __future__ import annotations
 
@@ -30,21 +30,28 @@ class Remote:
 
     file_name: str
     urls: tuple[str, ...]
-    """Where it lies: mirrors in the order to try."""
+    """Addresses of the file, tried in this order."""
     known_hash: str
     """`md5:...` or `sha256:...` of the whole file."""
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept."""
+    """The folder of downloads and of prepared lines."""
     return Path(platformdirs.user_cache_dir("fourhands"))
 
 
 def choose_folder(name: str, folder: Path | None, holds_data: Callable[[Path], bool]) -> Path | None:
-    """The folder to read data set `name` from: `folder` if given, else the data root's; None: neither, use the cache.
+    """The folder to read a data set from, or None to use the cache.
+
+    The environment variable `FOURHANDS_DATA` names the data root, which has one folder per data set.
+
+    Args:
+        name: name of the data set.
+        folder: the folder that the user named. It has priority over the data root.
+        holds_data: whether a folder contains the data set's files; asked for the folder in the data root only.
 
     Raises:
-        UserError: `folder` is no folder.
+        UserError: `folder` is not a folder.
     """
     if folder is not None:
         if not folder.is_dir():
@@ -57,11 +64,12 @@ def choose_folder(name: str, folder: Path | None, holds_data: Callable[[Path], b
 
 
 def fetch(remote: Remote, folder: Path) -> Path:
-    """The file in `folder`, downloaded if it is not there with the right hash.
+    """The path of the file in `folder`. It is downloaded unless it is there with the right hash.
+
+    A partial download has a name of its own, `FILE.part`. The next call resumes it.
 
     Raises:
-        UserError: no mirror gave the right file, or the folder cannot be written. Nothing half-written stands under
-            the file's name; what arrived before a connection broke off is kept beside it and continued next time.
+        UserError: no mirror sent the right file, or the folder cannot be written.
     """
     # slow to import, and most runs download nothing
     import pooch
@@ -81,8 +89,8 @@ def fetch(remote: Remote, folder: Path) -> Path:
             reasons.append(f"{url} could not be reached or broke off ({_root_cause(error)})")
         except OSError as error:
             raise cannot_write(folder, error) from None
-        except ValueError:  # pooch's word for a wrong hash; it has removed the file
-            reasons.append(f"{url} gave a file whose hash is not {remote.known_hash}")
+        except ValueError:  # pooch raises it for a wrong hash, and has removed the file
+            reasons.append(f"{url} sent a file whose hash is not {remote.known_hash}")
     raise UserError(
         f"could not download {remote.file_name}: {'; '.join(reasons)}; try again later (what has arrived is kept), "
         f"or put the files into a folder that {DATA_ROOT} or --data NAME:FOLDER points to"
@@ -90,7 +98,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
 
 
 def cannot_write(folder: Path, error: OSError) -> UserError:
-    """The error for a folder that takes no files."""
+    """The error for a folder in which no file can be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return UserError(f"the disk of {folder} is full ({error.strerror}); free space there and try again")
     return UserError(
@@ -100,7 +108,7 @@ def cannot_write(folder: Path, error: OSError) -> UserError:
 
 
 class _Resuming:
-    """A downloader for pooch that adds to what an earlier call left in `FILE.part`."""
+    """A downloader for pooch that appends to the partial file `FILE.part` of an earlier call."""
 
     def __init__(self, remote: Remote, folder: Path) -> None:
         self._name = remote.file_name
@@ -110,10 +118,10 @@ class _Resuming:
         import requests
 
         have = self._part.stat().st_size if self._part.exists() else 0
-        # ranges count the bytes of the file itself, so it must not be packed on the way
+        # a range counts bytes of the file itself, so the server must not compress it
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-            if response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # else the part is whole
+            if response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # otherwise the part is complete
                 self._receive(response, have)
         self._part.replace(output_file)
 

@@ -18,7 +18,7 @@ from common.data.idx import find_idx, read_characters
 from common.data.splits import hold_out
 from common.errors import UserError
 
-# one archive with all six splits, 562 MB; address and MD5 as torchvision has them
+# one archive with all six splits, 562 MB. Addresses and MD5 are those of torchvision.
 _ARCHIVE = Remote(
     file_name="gzip.zip",
     urls=(
@@ -35,7 +35,7 @@ def _file_names(split: str) -> list[str]:
 
 
 def locate(folder: Path | None, split: str) -> Path:
-    """The folder that holds the split's files: `folder`, else the data root's, else the cache, filled by download."""
+    """The folder with the split's files: `folder`, or the one in the data root, or the cache, filled by a download."""
     names = _file_names(split)
     chosen = choose_folder("emnist", folder, lambda path: any(find_idx(path, name) for name in names))
     if chosen is None:
@@ -47,7 +47,7 @@ def locate(folder: Path | None, split: str) -> Path:
 
 
 def _extract(archive: Path, wanted: list[str]) -> None:
-    """Put the wanted files of the archive beside it, under those names and no others."""
+    """Extract the wanted files, and no others, to the folder of the archive."""
     part = archive.parent / "extracting.part"
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -67,17 +67,20 @@ def _extract(archive: Path, wanted: list[str]) -> None:
 
 
 def read_mapping(path: Path) -> dict[int, str]:
-    """Character of each label: a line has the label and its code point; where a second one follows, the lower case.
+    """The character of each label.
+
+    Each line of the file has a label and a code point. In the letters split, the code point of the lower case letter
+    follows, and is used.
 
     Raises:
-        UserError: the file is missing, or a line is not of that form.
+        UserError: the file is missing, or a line has another form.
     """
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; EMNIST's mapping file must lie beside its images") from None
+        raise UserError(f"{path} is missing; put EMNIST's mapping file beside its images") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected EMNIST's mapping file") from None
+        raise UserError(f"{path} cannot be read ({error}); expected EMNIST's mapping file, copy it again") from None
     mapping: dict[int, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -86,22 +89,27 @@ def read_mapping(path: Path) -> dict[int, str]:
             label, *codes = map(int, line.split())
             mapping[label] = chr(codes[-1])
         except (ValueError, IndexError, OverflowError):
-            raise UserError(f"{path}, line {number}: {line!r} is not a label and its code points") from None
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not a label and its code points; expected a line such as '0 48', "
+                "copy EMNIST's mapping file again"
+            ) from None
     if not mapping or not 0 <= min(mapping) <= max(mapping) <= 255:
-        raise UserError(f"{path} maps the labels {sorted(mapping)}; expected labels from 0 to 255")
+        raise UserError(f"{path} maps the labels {sorted(mapping)}; expected labels from 0 to 255, copy it again")
     return mapping
 
 
 def load(name: str, folder: Path | None, split: str) -> CharacterDataset:
-    """One of EMNIST's splits: test is the official test set, validation a tenth of the official training set.
+    """Load one of EMNIST's splits.
+
+    Test is the official test set. Validation is a tenth of the official training set.
 
     Args:
-        name: of the data set.
-        folder: that holds the files; None for the data root, the cache or a download.
+        name: name of the data set.
+        folder: the folder with the files; None uses the data root, the cache or a download.
         split: byclass, bymerge, balanced, letters, digits or mnist.
 
     Raises:
-        UserError: the files cannot be had or are damaged.
+        UserError: the files cannot be downloaded or are damaged.
     """
     chosen = locate(folder, split)
     mapping = read_mapping(chosen / f"emnist-{split}-mapping.txt")
@@ -115,5 +123,5 @@ def load(name: str, folder: Path | None, split: str) -> CharacterDataset:
 
 
 def _upright(split: CharacterSplit) -> CharacterSplit:
-    # EMNIST's files hold each image column by column
+    # EMNIST's files store each image column by column
     return CharacterSplit(images_NHW=np.ascontiguousarray(split.images_NHW.transpose(0, 2, 1)), labels_N=split.labels_N)

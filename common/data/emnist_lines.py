@@ -1,7 +1,8 @@
-"""`emnist_lines`: lines composed of single handwritten characters of EMNIST, with text from Python's documentation.
+"""`emnist_lines`: lines composed of EMNIST's characters, with text from Python's documentation.
 
-Line i of a split is a function of i alone. A split's characters come from the same split of EMNIST, so no glyph is in
-two. A line's characters are of many hands: EMNIST does not say who wrote what.
+Line i of a split depends only on i and the configuration. The characters of a split come from the same split of EMNIST,
+so no image of a character is in two splits. The characters of one line are by many writers, because EMNIST does not
+name its writers.
 """
 
 # H height, W width
@@ -26,22 +27,28 @@ from common.data.prose import Part, draw_text
 
 TRAIN_LINES, VALIDATION_LINES, TEST_LINES = 8000, 500, 1000
 
-_VERSION = 2  # of the composing; lines prepared by another are composed anew
+_VERSION = 2  # of this file's algorithm; increase it to compose cached lines again
 _SEEDS: dict[Part, int] = {"train": 1, "validation": 2, "test": 3}
-_CAP_HEIGHT = 0.7  # about the share of a line's height that it will have
-_BASE_LINE = 1.0  # of a canvas twice as high
-# EMNIST scales every character to one size; these are above and below the base line, in cap heights
+_CAP_HEIGHT = 0.7  # share of the line's height, approximately
+_BASE_LINE = 1.0  # share of the line's height, from the top of a canvas that is twice as high
+# EMNIST scales all characters to one size. These are their true extents above and below the base line, in cap heights.
 _SMALL, _DEEP, _REST = (0.66, 0.0), (0.66, 0.3), (1.0, 0.0)
 _EXTENT = dict.fromkeys("acemnorsuvwxz", _SMALL) | dict.fromkeys("gpqy", _DEEP) | {"j": (0.9, 0.3)}
-_NARROWEST = 9  # columns that a character moves the pen on: CTC needs one frame for each, and one between equal ones
-_INK = 48  # darker than this counts as ink
+_NARROWEST = 9  # columns, the smallest advance: CTC needs a frame for each character and one between equal ones
+_INK = 48  # a pixel above this value is ink
 
 
 def load(folder: Path | None, *, height: int, examples: int, max_characters: int) -> LineDataset:
-    """So many training lines, or 8,000 for 0, with always the same validation and test lines.
+    """Compose the lines, or read them from the cache. The validation and test lines do not depend on `examples`.
+
+    Args:
+        folder: the folder with EMNIST's files; None uses the data root, the cache or a download.
+        height: height of the lines, pixels.
+        examples: number of training lines; 0 means 8,000.
+        max_characters: maximum length of a line, characters.
 
     Raises:
-        UserError: EMNIST's files cannot be had or are damaged.
+        UserError: EMNIST's files cannot be downloaded or are damaged.
     """
     chosen = emnist.locate(folder, "byclass")
     stats = [(path.name, path.stat()) for path in sorted(chosen.glob("emnist-byclass-*"))]
@@ -49,7 +56,7 @@ def load(folder: Path | None, *, height: int, examples: int, max_characters: int
 
     @cache
     def characters() -> CharacterDataset:
-        # large, and not needed if the lines are prepared
+        # large, and not needed if the lines are in the cache
         return emnist.load("emnist", chosen, "byclass")
 
     def split(part: Part, count: int) -> LineSplit:
@@ -74,7 +81,7 @@ def _compose(
     dataset = characters()
     split = dataset.split(part)
     glyphs = {c: np.flatnonzero(split.labels_N == k) for k, c in enumerate(dataset.charset.characters)}
-    # what a small split lacks, no split is to be asked for
+    # only characters that every split has: a small split may lack some
     everywhere = set.intersection(*(set(dataset.split(name).labels_N.tolist()) for name in _SEEDS))
     known = " " + dataset.charset.text(sorted(everywhere))
     for i in range(count):
@@ -87,9 +94,16 @@ def _compose(
 def compose_line(
     text: str, split: CharacterSplit, glyphs: dict[str, Int[np.ndarray, "_"]], height: int, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "H W"]:
-    """A glyph of each character, drawn by `rng` from those at its places in the split, side by side.
+    """Compose a line from a random glyph of each character, side by side.
 
-    How far neighbours stand apart, or into each other, is drawn per line.
+    Each line has a random gap between its glyphs. A negative gap lets them overlap.
+
+    Args:
+        text: the line's text.
+        split: the glyphs.
+        glyphs: indices in the split of each character's glyphs.
+        height: height of the result, pixels.
+        rng: source of the random numbers.
     """
     cap = _CAP_HEIGHT * height * np.exp(rng.normal(0, 0.06))
     gap = rng.uniform(-0.12, 0.12) * cap
@@ -110,22 +124,22 @@ def compose_line(
     canvas = np.zeros((2 * height, width), np.uint8)
     for left, top, image in placed:
         window = canvas[top : top + len(image), left - first : left - first + image.shape[1]]
-        np.maximum(window, image, out=window)  # a sum would wrap around past 255
+        np.maximum(window, image, out=window)  # a sum would overflow above 255
     line = to_height(canvas, height)
-    assert line is not None, "glyphs of EMNIST have ink"
+    assert line is not None, "EMNIST's glyphs have ink"
     return line
 
 
 def _scaled(
     image: UInt8[np.ndarray, "_ _"], character: str, cap: float, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "_ _"]:
-    """The ink of a glyph at the height that its character has in a line."""
+    """Scale the ink of a glyph to the height that its character has in a line."""
     rows, columns = (np.flatnonzero((image > _INK).any(axis=axis)) for axis in (1, 0))
     if len(rows):
         image = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     above, below = _EXTENT.get(character, _REST)
     height = max(1, round((above + below) * cap))
-    # a stroke that lies down would become as wide as a word
+    # the limit is for flat glyphs, which would become as wide as a word
     width = min(image.shape[1] * height / len(image), 1.3 * cap) * np.exp(rng.normal(0, 0.06))
     source = pillow.fromarray(np.ascontiguousarray(image))
     return np.array(source.resize((max(1, round(width)), height), pillow.Resampling.BILINEAR))

@@ -38,18 +38,18 @@ def _silence_libtiff() -> None:
 _silence_libtiff()
 
 
-def load_image(source: Path | io.BufferedIOBase) -> UInt8[np.ndarray, "H W"]:
+def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
     """The image as grey levels, upright, white 255 on black 0; of an animation, the first frame.
 
     Args:
-        source: a file's path, or an open file.
+        source: a file's path, or a file's content.
 
     Raises:
         UserError: the file is missing, is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
     """
     name = str(source) if isinstance(source, Path) else "the image"
     try:
-        with Image.open(source) as image:  # reads the header only
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:  # reads the header only
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             return grey_levels(ImageOps.exif_transpose(image))

@@ -17,7 +17,7 @@ _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-# MD5 of the official gzip files, as torchvision checks them
+# MD5 of the official gzip files, the same that torchvision checks
 _MD5 = {
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -27,7 +27,7 @@ _MD5 = {
 
 
 def locate(folder: Path | None) -> Path:
-    """The folder that holds the four files: `folder`, else the data root's, else the cache, filled by download."""
+    """The folder with the four files: `folder`, or the one in the data root, or the cache, filled by a download."""
     chosen = choose_folder("mnist", folder, lambda path: any(find_idx(path, name) for name in _MD5))
     if chosen is None:
         chosen = cache_folder() / "mnist"
@@ -38,10 +38,13 @@ def locate(folder: Path | None) -> Path:
 
 
 def load(folder: Path | None) -> CharacterDataset:
-    """MNIST: test is the official test set, validation a tenth of the official training set.
+    """Load MNIST. Test is the official test set. Validation is a tenth of the official training set.
+
+    Args:
+        folder: the folder with the files; None uses the data root, the cache or a download.
 
     Raises:
-        UserError: the files cannot be had or are damaged.
+        UserError: the files cannot be downloaded or are damaged.
     """
     chosen = locate(folder)
     class_of = {k: k for k in range(len(DIGITS))}
