@@ -170,7 +170,7 @@ def evaluate(
     recognizer, name, note = open_recognizer(content, framework, device)
     own = content.provenance.get("data")
     data = data or own
-    if data is None:
+    if not isinstance(data, str):
         raise UserError(f"{run} does not say what it was trained on; give --data")
     # the run's own splits, if it is evaluated on its own data
     config = data_config_of(content) if data == own else DataConfig()

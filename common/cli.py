@@ -149,7 +149,7 @@ def _sentence(event: Any, known: Sequence[str], name: str) -> str:
     if isinstance(event, tyro_errors.UnrecognizedArgs):
         return f"fourhands {name} does not take {' '.join(event.tokens)!r}; {see}"
     if isinstance(event, tyro_errors.MissingArgs):
-        missing = ", ".join(each.arg.display_name() for each in event.missing_arguments)
+        missing = ", ".join(_name(each.arg) for each in event.missing_arguments)
         return f"fourhands {name} needs {missing}; {see}"
     if isinstance(event, tyro_errors.InvalidChoice):
         choices = ", ".join(map(repr, event.choices))
@@ -161,6 +161,11 @@ def _sentence(event: Any, known: Sequence[str], name: str) -> str:
         flag = event.argument.display_name() if event.argument else ""
         return event.message if not flag or flag in event.message else f"{flag}: {event.message}"
     return f"the flags of fourhands {name} cannot be used ({type(event).__name__}); {see}"
+
+
+def _name(argument: Any) -> str:
+    """The name of a flag, or the placeholder of a positional argument, as the help shows it."""
+    return str(argument.lowered.metavar if argument.is_positional() else argument.display_name())
 
 
 if __name__ == "__main__":

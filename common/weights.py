@@ -160,7 +160,7 @@ def load_weights(path: Path) -> WeightsFile:
             "give a file that `fourhands train` wrote"
         )
     try:
-        spec = spec_from_dict(json.loads(metadata["spec"]))
+        spec = _spec(path, json.loads(metadata["spec"]))
         charset = Charset(tuple(json.loads(metadata["charset"])))
         provenance = json.loads(metadata["provenance"])
         golden = Golden(
@@ -180,6 +180,13 @@ def load_weights(path: Path) -> WeightsFile:
         )
     check_weights(tensors, spec, str(path))
     return WeightsFile(spec=spec, charset=charset, weights=tensors, golden=golden, provenance=provenance)
+
+
+def _spec(path: Path, fields: Any) -> Spec:
+    try:
+        return spec_from_dict(fields)
+    except UserError as error:
+        raise UserError(f"{path}: {error}; train again or restore the file") from None
 
 
 def _in_order(file: bytes) -> bytes:

@@ -40,7 +40,7 @@ class _Data:
     max_characters: int = _MAX_CHARACTERS
     """Drawn lines only: characters of the longest line."""
     writer_pattern: str = ""
-    """Pages only: a regular expression whose group 1 is the writer in a page's name; no writer is then in two splits."""
+    """Pages only: a regular expression whose group 1 is the writer in a page's name. Splits then share none."""
 
     def __post_init__(self) -> None:
         for field in ("height", "max_characters"):
@@ -88,6 +88,9 @@ class Prepare(_Data):
         task, dataset = self.load()
         for sentence in task.describe(dataset):
             print(sentence)
+        source, path = sources.parse(self.data, sources.source_of(self.data).holds)
+        if source.locate is not None:
+            print(f"files: {source.locate(path)}")
         if task.name == "lines":
             hint = "" if self.refused or not dataset.refused else "; --refused names them"
             print(f"refused: {len(dataset.refused):,} lines{hint}")

@@ -41,8 +41,8 @@ class Train(Generic[SpecT]):
     resume: bool = False
     """Continue an interrupted run; give the same flags as before."""
     start_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Warm start: a run folder or a weights file of the same rung and sizes, with any charset, or of the other rung that
-    reads lines, whose stem is used."""
+    """Warm start: a run folder or a weights file of the same rung and sizes, with any charset. Of the other rung that
+    reads lines, the stem is used."""
     spec: SpecT
     train: TrainConfig
     data_config: Annotated[DataConfig, tyro.conf.arg(name="data")] = field(default_factory=DataConfig)

@@ -67,7 +67,12 @@ class Task(Protocol):
         """Figures about data and batches for result.json."""
 
     def evaluate(
-        self, recognizer: Recognizer, charset: Charset, split: AnySplit, data_charset: Charset, search: Search = BEST_PATH
+        self,
+        recognizer: Recognizer,
+        charset: Charset,
+        split: AnySplit,
+        data_charset: Charset,
+        search: Search = BEST_PATH,
     ) -> Evaluation:
         """Evaluate a recognizer on a whole split.
 

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,12 +19,6 @@ from common.recognizer import Device, Recognizer
 from common.tasks import task_of
 from common.training.trained import open_recognizer, open_search, open_weights
 from common.weights import WeightsFile
-
-if TYPE_CHECKING:
-    pass
-
-Source = "str | Path | bytes | UInt8[np.ndarray, 'H W'] | PIL.Image.Image"
-"""An image: a file's path, a file's content, an array of grey levels, or a Pillow image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +76,8 @@ class Reader:
         return task.read(self.recognizer, self.content.charset, prepared, search)
 
     def _prepared(self, image: Any) -> UInt8[np.ndarray, "H W"]:
+        from PIL.Image import Image
+
         from common.data.images import grey_levels, load_image  # imports Pillow
 
         task = task_of(self.content.spec)
@@ -93,5 +88,10 @@ class Reader:
                 said = str(error)
                 raise UserError(said if said.startswith(str(image)) else f"{image}: {said}") from None
         if isinstance(image, bytes):
-            return task.prepare(load_image(io.BytesIO(image)), self.content.spec)
+            return task.prepare(load_image(image), self.content.spec)
+        if not isinstance(image, np.ndarray | Image):
+            raise UserError(
+                f"an image of type {type(image).__name__} cannot be read; give a path, the bytes of an image file, an "
+                "array of grey levels, or a Pillow image"
+            )
         return task.prepare(grey_levels(image), self.content.spec)
