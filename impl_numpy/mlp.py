@@ -26,7 +26,7 @@ from impl_numpy.ops import (
 def forward(
     spec: MLPSpec, weights: dict[str, Array], images_BHW1: Array, rng: np.random.Generator | None = None
 ) -> tuple[Array, list]:
-    """Logits (B, K), and the caches of the layers. Dropout only with a generator."""
+    """Logits (B, K), and the caches of the layers. Without a generator there is no dropout."""
     x = images_BHW1.reshape(len(images_BHW1), -1)
     caches = []
     for i in range(len(spec.hidden_dims)):
@@ -62,6 +62,6 @@ def loss_and_gradients(
     return loss, backward(spec, softmax_cross_entropy_backward(loss_cache), caches)
 
 
-# --- training step: the same for every rung, see train.fit
+# --- training step: shared by all rungs, see train.fit
 
-# --- weights: canonical as they are
+# --- weights: canonical names and axes are used as they are

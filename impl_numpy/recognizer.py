@@ -1,6 +1,6 @@
-"""The border: NumPy on both sides, even when the arrays inside are CuPy's."""
+"""The border: inputs and outputs are NumPy arrays, also when the model's arrays are CuPy's."""
 
-# B batch, H height, W width, K classes, L label length, S scores per image, T frames
+# B batch, H height, W width, K classes, L label length (characters), S scores per image, T frames
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transfor
 
 
 class NumpyRecognizer:
-    """A rung's functions, and the weights they are called with."""
+    """The functions of a rung and their weights."""
 
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
 
@@ -54,7 +54,6 @@ class NumpyRecognizer:
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
-        """Of a transformer; see `common.recognizer.Decoder`."""
         arrays = self._on_device(images_BHW1, widths_B)
         classes_BT, log_probs_BT = transformer.decode(self.spec, self.weights, *arrays, cached=cached)
         return to_numpy(classes_BT), to_numpy(log_probs_BT)
@@ -64,7 +63,7 @@ class NumpyRecognizer:
         return float(loss), {name: to_numpy(gradients[name]) for name in self.weights if name in gradients}
 
     def fit(self, run: Run) -> None:
-        train.fit(self, run)
+        train.fit(self, self.weights, self.step_gradients, run)
 
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, LineSpec):
@@ -78,7 +77,7 @@ class NumpyRecognizer:
     def step_gradients(
         self, batch: Batch | LineBatch, rng: np.random.Generator | None
     ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-        """Loss, gradients and the batch's statistics on the device; dropout only with a generator."""
+        """Loss, gradients and the statistics of the batch, on the device; without a generator there is no dropout."""
         if isinstance(batch, LineBatch):
             return self.module.loss_and_gradients(self.spec, self.weights, *self._on_device(*batch.arrays), rng)
         images_BHW1 = self.xp.asarray(batch.images_BHW1, dtype=self.dtype)

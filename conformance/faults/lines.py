@@ -92,7 +92,9 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "_turn(lengths_B, length)", "_turn(xp.full_like(lengths_B, length), length)"),
+            "numpy": Edit(
+                "lstm.py", "reversal(lengths_B, length)", "reversal(xp.full_like(lengths_B, length), length)"
+            ),
             "pytorch": Edit(
                 "lstm_ctc.py",
                 "pack_padded_sequence(x_BTC, lengths_B,",
@@ -112,7 +114,7 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "[forward_TBH, backward_TBH[turn]]", "[forward_TBH, backward_TBH]"),
+            "numpy": Edit("lstm.py", "[forward_TBU, backward_TBU[reverse_TB]]", "[forward_TBU, backward_TBU]"),
             "jax": Edit("lstm_ctc.py", "h_T2BU[::-1, 1]", "h_T2BU[:, 1]"),
         },
     ),
@@ -122,7 +124,9 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "[forward_TBH, backward_TBH[turn]]", "[backward_TBH[turn], forward_TBH]"),
+            "numpy": Edit(
+                "lstm.py", "[forward_TBU, backward_TBU[reverse_TB]]", "[backward_TBU[reverse_TB], forward_TBU]"
+            ),
             "jax": Edit("lstm_ctc.py", "[h_T2BU[:, 0], h_T2BU[::-1, 1]]", "[h_T2BU[::-1, 1], h_T2BU[:, 0]]"),
         },
     ),
@@ -150,7 +154,7 @@ FAULTS: tuple[Fault, ...] = (
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "dc * c_2TBH[:, t],", "dc * c_2TBH[:, t + 1],"),
+            "numpy": Edit("lstm.py", "dc * c_2TBU[:, t],", "dc * c_2TBU[:, t + 1],"),
             "jax": Edit("lstm_ctc.py", "dc * c_before", "dc * c"),
         },
     ),
@@ -221,7 +225,9 @@ FAULTS: tuple[Fault, ...] = (
         meaning="a frame's own probability stands in the sums from both sides; frameworks bring their own",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
-        edits={"numpy": Edit("ctc.py", "backward_BTS - emitted_BTS - log_p_B", "backward_BTS - log_p_B")},
+        edits={
+            "numpy": Edit("ctc.py", "backward_BTS[reverse] - emitted_BTS - log_p_B", "backward_BTS[reverse] - log_p_B")
+        },
     ),
     Fault(
         name="dropout missing after the last layer",

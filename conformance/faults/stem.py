@@ -18,7 +18,7 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("stem.py", "x_BHWC *= keep_BW[:, None, :, None]", "x_BHWC *= 1"),
+            "numpy": Edit("stem.py", "masked_relu(x_BHWC, keep_BW)", "masked_relu(x_BHWC, keep_BW | True)"),
             "pytorch": Edit("stem.py", "keep_BHW.flatten()", "(keep_BHW | True).flatten()"),
             "keras": Edit("stem.py", "self.bias) * keep_B1W1", "self.bias)"),
             "jax": Edit("stem.py", "return jnp.where(keep_B1W1, x_BHWC, 0), widths_B", "return x_BHWC, widths_B"),
@@ -30,7 +30,7 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("stem.py", "arange(width) < widths_B", "arange(width) >= widths_B"),
+            "numpy": Edit("ops.py", "arange(total) < lengths_B", "arange(total) >= lengths_B"),
             "pytorch": Edit("stem.py", ") < lengths_B[:, None]", ") >= lengths_B[:, None]"),
             "keras": Edit("stem.py", ") < widths_B[:, None]", ") >= widths_B[:, None]"),
             "jax": Edit("stem.py", "arange(width) < widths_B", "arange(width) >= widths_B"),
@@ -123,7 +123,7 @@ FAULTS: tuple[Fault, ...] = (
         meaning="the mean and the variance are taken for constants; frameworks bring their own",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
-        edits={"numpy": Edit("normalization.py", "dx = xp.subtract(dy, shared, out=dy)", "dx = dy")},
+        edits={"numpy": Edit("normalization.py", "dx = xp.subtract(dy, shared, out=products)", "dx = dy.copy()")},
     ),
     # --- running statistics
     Fault(

@@ -90,7 +90,7 @@ FAULTS: tuple[Fault, ...] = (
         meaning="a convolution's bias is never learnt; written out by hand only",
         check="gradients_match_finite_differences",
         rung="cnn",
-        edits={"numpy": Edit("ops.py", "dy_BHWO.sum(axis=(0, 1, 2))", "0 * dy_BHWO.sum(axis=(0, 1, 2))")},
+        edits={"numpy": Edit("cnn.py", "dx.sum(axis=(0, 1, 2))", "0 * dx.sum(axis=(0, 1, 2))")},
     ),
     Fault(
         name="ReLU passes its input back",
@@ -111,7 +111,7 @@ FAULTS: tuple[Fault, ...] = (
         meaning="a convolution's dx is computed with the kernel as it stands; frameworks bring their own",
         check="gradients_match_finite_differences",
         rung="cnn",
-        edits={"numpy": Edit("ops.py", "kernel_33CO[::-1, ::-1].transpose", "kernel_33CO.transpose")},
+        edits={"numpy": Edit("convolution.py", "kernel_R3CO[::-1, ::-1].swapaxes", "kernel_R3CO.swapaxes")},
     ),
     Fault(
         name="gradients under dropout",
@@ -328,9 +328,7 @@ FAULTS: tuple[Fault, ...] = (
         check="dropout_matches_its_definition",
         rung="mlp",
         edits={
-            "numpy": Edit(
-                "train.py", "recognizer.step_gradients(batch, rng)", "recognizer.step_gradients(batch, None)"
-            ),
+            "numpy": Edit("train.py", "step_gradients(batch, rng)", "step_gradients(batch, None)"),
             "pytorch": Edit("train.py", "model.train()", "model.eval()"),
             "keras": Edit("mlp.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
             "jax": Edit("mlp.py", "deterministic=rngs is None", "deterministic=True"),
