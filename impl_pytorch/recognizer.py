@@ -1,6 +1,6 @@
-"""The border: NumPy on both sides, tensors inside."""
+"""The border: inputs and outputs are NumPy arrays, the model's are tensors."""
 
-# B batch, H height, W width, L label length, T frames, K classes, S scores per image
+# B batch, H height, W width, L label length (characters), T frames, K classes, S scores per image
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODELS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "lstm_ctc": lstm_ctc.LSTMCTC, "transfo
 
 
 class PyTorchRecognizer:
-    """A rung's module, and the device that it lies on."""
+    """The module of a rung, and its device."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
@@ -35,13 +35,15 @@ class PyTorchRecognizer:
         self.device = torch_device(device)
         self.dtype = getattr(torch, dtype)
         self.module = MODULES[spec.rung]
-        with torch.device(
-            "meta"
-        ):  # shapes only: PyTorch's own initial weights would be drawn from its global generator
+        # on the meta device there are shapes only: PyTorch would draw initial weights from its global generator
+        with torch.device("meta"):
             self.model = MODELS[spec.rung](spec).to(self.dtype)
         self.model.to_empty(device=self.device)
         for tensor in self.model.state_dict().values():
-            tensor.zero_()  # what has no canonical name stays so
+            tensor.zero_()  # a tensor without a canonical name stays zero
+        for module in self.model.modules():
+            if isinstance(module, transformer.Positions):
+                module.compute()
         self.load_weights(initial_weights(spec, seed))
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -62,20 +64,20 @@ class PyTorchRecognizer:
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
-        tensors = self._on_device(images_BHW1, widths_B)
+        tensors = self._tensors(images_BHW1, widths_B)
         classes_BT, log_probs_BT = transformer.decode(self.model.eval(), *tensors, cached=cached)
         return to_numpy(classes_BT.int()), to_numpy(log_probs_BT)
 
     def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
         self.model.eval()
-        loss = self.module.loss(self.model, *self.tensors(batch))
+        loss = self._loss(batch)
         trained = {name: tensor for name, tensor in self.model.named_parameters() if tensor.requires_grad}
         gradients = torch.autograd.grad(loss, list(trained.values()))
         named = self.module.canonical(dict(zip(trained, gradients, strict=True)))
         return loss.item(), {name: to_numpy(gradient) for name, gradient in named.items()}
 
     def fit(self, run: Run) -> None:
-        train.fit(self, run)
+        train.fit(self, self.model, self._loss, run)
 
     def placement(self) -> dict[str, Device]:
         lines = reads_lines(self.spec.rung)
@@ -84,18 +86,21 @@ class PyTorchRecognizer:
         logits = self._forward(np.zeros((1, self.spec.height, width, 1)), *of_lines)
         return {name: device_of(tensor) for name, tensor in {**self._canonical_weights(), "logits": logits}.items()}
 
-    def tensors(self, batch: Batch | LineBatch) -> list[Tensor]:
-        """What a rung's loss takes, on the device."""
-        return self._on_device(*batch.arrays)
+    def _loss(self, batch: Batch | LineBatch) -> Tensor:
+        loss: Tensor = self.module.loss(self.model, *self._tensors(*batch.arrays))
+        return loss
 
-    def _on_device(self, images_BHW1: np.ndarray, *integers: np.ndarray) -> list[Tensor]:
-        """Images in the model's dtype; classes, widths and lengths in int64, which PyTorch indexes with."""
-        tensors = [to_tensor(array, torch.int64, self.device) for array in integers]
-        return [to_tensor(images_BHW1, self.dtype, self.device), *tensors]
+    def _tensors(self, images_BHW1: np.ndarray, *integers: np.ndarray) -> list[Tensor]:
+        """Images on the device, in the model's dtype; classes, widths and lengths in int64, on the CPU.
+
+        CTC reads its lengths on the CPU. What a module needs on a GPU it copies there, which waits for nothing; copying
+        lengths back would wait for all the work in the GPU's queue.
+        """
+        return [to_tensor(images_BHW1, self.dtype, self.device), *(to_tensor(array, torch.int64) for array in integers)]
 
     @torch.inference_mode()
     def _forward(self, images_BHW1: np.ndarray, *of_lines: np.ndarray | None) -> Tensor:
-        inputs = self._on_device(images_BHW1, *(array for array in of_lines if array is not None))
+        inputs = self._tensors(images_BHW1, *(array for array in of_lines if array is not None))
         logits: Tensor = self.model.eval()(*inputs)
         return logits
 

@@ -29,9 +29,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="transformer",
         edits={
             "numpy": Edit("transformer.py", "keep_first(label_lengths_B + 1,", "keep_first(label_lengths_B,"),
-            "pytorch": Edit(
-                "transformer.py", "stem.keep_first(label_lengths_B + 1,", "stem.keep_first(label_lengths_B,"
-            ),
+            "pytorch": Edit("transformer.py", "non_blocking=True) + 1, targets", "non_blocking=True), targets"),
             "keras": Edit("transformer.py", "<= ends_B1", "< ends_B1"),
             "jax": Edit("transformer.py", "keep_own(label_lengths_B + 1,", "keep_own(label_lengths_B,"),
         },

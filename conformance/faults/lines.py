@@ -97,8 +97,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "lstm_ctc.py",
-                "pack_padded_sequence(x_BTC, lengths_B,",
-                "pack_padded_sequence(x_BTC, 0 * lengths_B + total,",
+                "reversal(frames_B, x_BTC.shape[1])",
+                "reversal(0 * frames_B + x_BTC.shape[1], x_BTC.shape[1])",
             ),
             "keras": Edit("lstm_ctc.py", "(x, mask=keep_BT)", "(x)"),
             "jax": Edit(
@@ -110,22 +110,28 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="backward outputs not turned back",
-        meaning="the backward direction's outputs stay in the order it ran; PyTorch and Keras turn them",
+        meaning="the backward direction's outputs stay in the order it ran; Keras reverses them itself",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
             "numpy": Edit("lstm.py", "[forward_TBU, backward_TBU[reverse_TB]]", "[forward_TBU, backward_TBU]"),
+            "pytorch": Edit("lstm_ctc.py", "back_BTU.take_along_dim(reverse_BT1, 1)], 2)", "back_BTU], 2)"),
             "jax": Edit("lstm_ctc.py", "h_T2BU[::-1, 1]", "h_T2BU[:, 1]"),
         },
     ),
     Fault(
         name="outputs in the other order",
-        meaning="backward's before forward's; PyTorch and Keras put them side by side",
+        meaning="backward's before forward's; Keras concatenates them itself",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
             "numpy": Edit(
                 "lstm.py", "[forward_TBU, backward_TBU[reverse_TB]]", "[backward_TBU[reverse_TB], forward_TBU]"
+            ),
+            "pytorch": Edit(
+                "lstm_ctc.py",
+                "[ahead_BTU, back_BTU.take_along_dim(reverse_BT1, 1)]",
+                "[back_BTU.take_along_dim(reverse_BT1, 1), ahead_BTU]",
             ),
             "jax": Edit("lstm_ctc.py", "[h_T2BU[:, 0], h_T2BU[::-1, 1]]", "[h_T2BU[::-1, 1], h_T2BU[:, 0]]"),
         },
@@ -138,7 +144,7 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("lstm_ctc.py", '("forward", "backward")', '("backward", "forward")'),
             "pytorch": Edit(
-                "lstm_ctc.py", "'backward' if direction else 'forward'", "'forward' if direction else 'backward'"
+                "lstm_ctc.py", '{"ahead": "forward", "back": "backward"}', '{"ahead": "backward", "back": "forward"}'
             ),
             "keras": Edit(
                 "lstm_ctc.py",
@@ -236,7 +242,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={
             "numpy": Edit("lstm_ctc.py", "dropout(x_BTC, spec.dropout, rng)", "dropout(x_BTC, 0, rng)"),
-            "pytorch": Edit("lstm_ctc.py", "x_BTC = self.dropout(x_BTC)", "x_BTC = x_BTC * 1"),
+            "pytorch": Edit("lstm_ctc.py", "self.dropout(lstm(x_BTC, frames_B))", "lstm(x_BTC, frames_B)"),
             "keras": Edit("lstm_ctc.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
             "jax": Edit("lstm_ctc.py", "deterministic=rngs is None", "deterministic=True"),
         },

@@ -137,6 +137,21 @@ FAULTS: tuple[Fault, ...] = (
             ),
         },
     ),
+    Fault(
+        name="backward leaves a trace",
+        meaning="the second call goes wrong: NumPy changes a cached array, which is a weight, in place; PyTorch adds to the "
+        "gradients of the first call. Keras and JAX keep nothing between two calls",
+        check="gradients_are_the_same_twice",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("normalization.py", "dx *= scale_C * inverse_C", "scale_C *= inverse_C\n    dx *= scale_C"),
+            "pytorch": Edit(
+                "recognizer.py",
+                "gradients = torch.autograd.grad(loss, list(trained.values()))",
+                "loss.backward()\n        gradients = [parameter.grad for parameter in trained.values()]",
+            ),
+        },
+    ),
     # --- training steps
     Fault(
         name="last batch dropped",
@@ -152,8 +167,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "train.py",
-                "            tensors = recognizer.tensors(batch)",
-                "            if len(batch.labels_B) < config.batch_size:\n                continue\n            tensors = recognizer.tensors(batch)",
+                "            model.train()\n",
+                "            if len(batch.labels_B) < config.batch_size:\n                continue\n            model.train()\n",
             ),
             "keras": Edit(
                 "train.py",
@@ -180,8 +195,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "recognizer.py",
-                "to_tensor(array, torch.int64, self.device)",
-                "(to_tensor(array, torch.int64, self.device) + 1) % self.spec.num_classes",
+                "to_tensor(array, torch.int64)",
+                "(to_tensor(array, torch.int64) + 1) % self.spec.num_classes",
             ),
             "keras": Edit(
                 "train.py", "batch.images_BHW1, batch.labels_B", "batch.images_BHW1, (batch.labels_B + 1) % 7"
