@@ -31,16 +31,16 @@ class BidirectionalLSTM(nn.Module):
         self.back = nn.LSTM(fan_in, units, batch_first=True)
 
     def forward(self, x_BTC: Tensor, frames_B: Tensor) -> Tensor:
-        reverse_BT1 = reversal(frames_B, x_BTC.shape[1])[..., None]
         ahead_BTU, _ = self.ahead(x_BTC)
-        back_BTU, _ = self.back(x_BTC.take_along_dim(reverse_BT1, 1))
-        return torch.cat([ahead_BTU, back_BTU.take_along_dim(reverse_BT1, 1)], 2)
+        back_BTU, _ = self.back(reverse(x_BTC, frames_B))
+        return torch.cat([ahead_BTU, reverse(back_BTU, frames_B)], 2)
 
 
-def reversal(lengths_B: Tensor, total: int) -> Tensor:
-    """Index (B, total) that reverses the first `lengths_B` places of each row; it is its own inverse."""
-    place = torch.arange(total, device=lengths_B.device)
-    return torch.where(place < lengths_B[:, None], lengths_B[:, None] - 1 - place, place)
+def reverse(x_BTC: Tensor, lengths_B: Tensor) -> Tensor:
+    """Each line's first `lengths_B` frames in reverse order; the frames after them keep their places."""
+    place_T = torch.arange(x_BTC.shape[1], device=x_BTC.device)
+    place_BT = torch.where(place_T < lengths_B[:, None], lengths_B[:, None] - 1 - place_T, place_T)
+    return x_BTC.gather(1, place_BT[..., None].expand(x_BTC.shape))
 
 
 # --- model

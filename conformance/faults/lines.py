@@ -97,8 +97,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "lstm_ctc.py",
-                "reversal(frames_B, x_BTC.shape[1])",
-                "reversal(0 * frames_B + x_BTC.shape[1], x_BTC.shape[1])",
+                "self.back(reverse(x_BTC, frames_B))",
+                "self.back(x_BTC.flip(1))",
             ),
             "keras": Edit("lstm_ctc.py", "(x, mask=keep_BT)", "(x)"),
             "jax": Edit(
@@ -115,7 +115,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={
             "numpy": Edit("lstm.py", "[forward_TBU, backward_TBU[reverse_TB]]", "[forward_TBU, backward_TBU]"),
-            "pytorch": Edit("lstm_ctc.py", "back_BTU.take_along_dim(reverse_BT1, 1)], 2)", "back_BTU], 2)"),
+            "pytorch": Edit("lstm_ctc.py", "reverse(back_BTU, frames_B)], 2)", "back_BTU], 2)"),
             "jax": Edit("lstm_ctc.py", "h_T2BU[::-1, 1]", "h_T2BU[:, 1]"),
         },
     ),
@@ -130,8 +130,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit(
                 "lstm_ctc.py",
-                "[ahead_BTU, back_BTU.take_along_dim(reverse_BT1, 1)]",
-                "[back_BTU.take_along_dim(reverse_BT1, 1), ahead_BTU]",
+                "[ahead_BTU, reverse(back_BTU, frames_B)]",
+                "[reverse(back_BTU, frames_B), ahead_BTU]",
             ),
             "jax": Edit("lstm_ctc.py", "[h_T2BU[:, 0], h_T2BU[::-1, 1]]", "[h_T2BU[::-1, 1], h_T2BU[:, 0]]"),
         },
