@@ -55,7 +55,7 @@ class NumpyRecognizer:
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
         arrays = self._on_device(images_BHW1, widths_B)
-        classes_BT, log_probs_BT = transformer.decode(self.spec, self.weights, *arrays, cached=cached)
+        classes_BT, log_probs_BT = self.module.decode(self.spec, self.weights, *arrays, cached=cached)
         return to_numpy(classes_BT), to_numpy(log_probs_BT)
 
     def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
@@ -78,11 +78,11 @@ class NumpyRecognizer:
         self, batch: Batch | LineBatch, rng: np.random.Generator | None
     ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         """Loss, gradients and the statistics of the batch, on the device; without a generator there is no dropout."""
-        if isinstance(batch, LineBatch):
-            return self.module.loss_and_gradients(self.spec, self.weights, *self._on_device(*batch.arrays), rng)
-        images_BHW1 = self.xp.asarray(batch.images_BHW1, dtype=self.dtype)
-        labels_B = self.xp.asarray(batch.labels_B)
-        return *self.module.loss_and_gradients(self.spec, self.weights, images_BHW1, labels_B, rng), {}
+        arrays = self._on_device(*batch.arrays)
+        found: tuple[Array, dict[str, Array], dict[str, Array]] = self.module.loss_and_gradients(
+            self.spec, self.weights, *arrays, rng
+        )
+        return found
 
     def _forward(self, images_BHW1: np.ndarray) -> Array:
         logits_BK, _ = self.module.forward(self.spec, self.weights, self.xp.asarray(images_BHW1, dtype=self.dtype))

@@ -15,7 +15,7 @@ from torch import Tensor
 from common.data.dataset import Batch
 from common.data.lines import LineBatch
 from common.recognizer import Device, DType
-from common.spec import Spec, reads_lines
+from common.spec import LineSpec, Spec
 from common.training.run import Run
 from common.weights import initial_weights
 from impl_pytorch import cnn, lstm_ctc, mlp, train, transformer
@@ -80,10 +80,10 @@ class PyTorchRecognizer:
         train.fit(self, self.model, self._loss, run)
 
     def placement(self) -> dict[str, Device]:
-        lines = reads_lines(self.spec.rung)
-        width = 8 if lines else self.spec.width
-        of_lines = (np.array([width]), np.array([[1]])) if lines else ()
-        logits = self._forward(np.zeros((1, self.spec.height, width, 1)), *of_lines)
+        if isinstance(self.spec, LineSpec):
+            logits = self._forward(np.zeros((1, self.spec.height, 8, 1)), np.array([8]), np.array([[1]]))
+        else:
+            logits = self._forward(np.zeros((1, self.spec.height, self.spec.width, 1)))
         return {name: device_of(tensor) for name, tensor in {**self._canonical_weights(), "logits": logits}.items()}
 
     def _loss(self, batch: Batch | LineBatch) -> Tensor:
@@ -99,8 +99,8 @@ class PyTorchRecognizer:
         return [to_tensor(images_BHW1, self.dtype, self.device), *(to_tensor(array, torch.int64) for array in integers)]
 
     @torch.inference_mode()
-    def _forward(self, images_BHW1: np.ndarray, *of_lines: np.ndarray | None) -> Tensor:
-        inputs = self._tensors(images_BHW1, *(array for array in of_lines if array is not None))
+    def _forward(self, images_BHW1: np.ndarray, *integers: np.ndarray | None) -> Tensor:
+        inputs = self._tensors(images_BHW1, *(array for array in integers if array is not None))
         logits: Tensor = self.model.eval()(*inputs)
         return logits
 

@@ -190,8 +190,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit(
                 "recognizer.py",
-                "self.xp.asarray(batch.labels_B)",
-                "(self.xp.asarray(batch.labels_B) + 1) % self.spec.num_classes",
+                "self.xp.asarray(array) for",
+                "(self.xp.asarray(array) + 1) % self.spec.num_classes for",
             ),
             "pytorch": Edit(
                 "recognizer.py",
