@@ -59,6 +59,11 @@ def test_gradients_ignore_dropout(subject: Subject, record: Record) -> None:
     record(checks.gradients_ignore_dropout(subject))
 
 
+@pytest.mark.gate("gradients")
+def test_gradients_are_the_same_twice(subject: Subject, record: Record) -> None:
+    record(checks.gradients_are_the_same_twice(subject))
+
+
 @pytest.mark.dtypes("float32")
 def test_every_batch_is_seen(subject: Subject, record: Record) -> None:
     record(checks.every_batch_is_seen(subject))

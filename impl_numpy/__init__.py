@@ -1,4 +1,4 @@
-"""The recognizer by hand: NumPy (or CuPy) arrays, every backward written out."""
+"""The recognizer written by hand: NumPy (or CuPy) arrays, and a backward function for every layer."""
 
 from impl_numpy.recognizer import build
 

@@ -9,10 +9,9 @@ import numpy as np
 from common.spec import CNNSpec
 
 # --- layers
+from impl_numpy.convolution import convolution, convolution_backward
 from impl_numpy.device import Array
 from impl_numpy.ops import (
-    conv3x3,
-    conv3x3_backward,
     dropout,
     dropout_backward,
     linear,
@@ -30,11 +29,12 @@ from impl_numpy.ops import (
 def forward(
     spec: CNNSpec, weights: dict[str, Array], images_BHW1: Array, rng: np.random.Generator | None = None
 ) -> tuple[Array, tuple]:
-    """Logits (B, K), and the caches of the layers. Dropout only with a generator."""
+    """Logits (B, K), and the caches of the layers. Without a generator there is no dropout."""
     x_BHWC = images_BHW1
     conv_caches = []
     for i in range(len(spec.channels)):
-        x_BHWC, conv_cache = conv3x3(x_BHWC, weights[f"conv.{i}.kernel"], weights[f"conv.{i}.bias"])
+        x_BHWC, conv_cache = convolution(x_BHWC, weights[f"conv.{i}.kernel"], stride=1, padding=1)
+        x_BHWC += weights[f"conv.{i}.bias"]
         x_BHWC, relu_cache = relu(x_BHWC)
         conv_caches.append((conv_cache, relu_cache))
     x_BHWC, pool_cache = max_pool2x2(x_BHWC)
@@ -58,20 +58,21 @@ def backward(dlogits_BK: Array, caches: tuple) -> dict[str, Array]:
     for i in reversed(range(len(conv_caches))):
         conv_cache, relu_cache = conv_caches[i]
         dx = relu_backward(dx, relu_cache)
-        dx, gradients[f"conv.{i}.kernel"], gradients[f"conv.{i}.bias"] = conv3x3_backward(dx, conv_cache, need_dx=i > 0)
+        gradients[f"conv.{i}.bias"] = dx.sum(axis=(0, 1, 2))
+        dx, gradients[f"conv.{i}.kernel"] = convolution_backward(dx, conv_cache, need_dx=i > 0)
     return gradients
 
 
 # --- loss
 def loss_and_gradients(
     spec: CNNSpec, weights: dict[str, Array], images_BHW1: Array, labels_B: Array, rng: np.random.Generator | None
-) -> tuple[Array, dict[str, Array]]:
-    """Mean cross-entropy in nats, and its gradient per parameter."""
+) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+    """Mean cross-entropy in nats, its gradient per parameter, and no batch statistics."""
     logits_BK, caches = forward(spec, weights, images_BHW1, rng)
     loss, loss_cache = softmax_cross_entropy(logits_BK, labels_B)
-    return loss, backward(softmax_cross_entropy_backward(loss_cache), caches)
+    return loss, backward(softmax_cross_entropy_backward(loss_cache), caches), {}
 
 
-# --- training step: the same for every rung, see train.fit
+# --- training step: shared by all rungs, see train.fit
 
-# --- weights: canonical as they are
+# --- weights: canonical names and axes are used as they are

@@ -1,4 +1,4 @@
-"""Where arrays live: NumPy on the CPU, or CuPy, which speaks the same language, on a GPU."""
+"""The device of arrays: NumPy on the CPU, or CuPy, which has the same functions, on a GPU."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Array = Any
 
 
 def array_module(device: Device) -> ModuleType:
-    """The module whose arrays lie on `device`: numpy, or cupy with TF32 off.
+    """The module whose arrays are on `device`: numpy or cupy; CuPy leaves TF32 off.
 
     Raises:
-        UserError: no CuPy, or no GPU that it can use.
+        UserError: CuPy is not installed, or finds no GPU.
     """
     if device == "cpu":
         return np
@@ -37,12 +37,13 @@ def array_module(device: Device) -> ModuleType:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory of arrays up to 32 MB for the next ones instead of giving it back after each step.
+    """Make glibc keep the memory of freed arrays up to 32 MB for the next ones, for the whole process.
 
-    Getting it anew is 16,000 page faults a step, 45 ms of 350 (LSTM-CTC, 32 lines of 320 columns, one core).
+    By default it returns the memory to the system after each step. Getting it back costs 16,000 page faults a step,
+    45 ms of 350 (LSTM-CTC, 32 lines of 320 columns, one core).
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):  # musl has none
+    if hasattr(libc, "mallopt"):  # musl has no mallopt
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(mmap_threshold, 2**25)
@@ -54,7 +55,7 @@ def namespace(array: Array) -> ModuleType:
 
 
 def device_of(array: Array) -> Device:
-    """Read off the array itself."""
+    """The device of an array."""
     return "cpu" if isinstance(array, np.ndarray) else "gpu"
 
 

@@ -1,6 +1,6 @@
-"""LSTM-CTC: the stem, bidirectional LSTM layers each followed by dropout, dense to the scores of each frame; CTC."""
+"""LSTM-CTC: stem, bidirectional LSTM layers each followed by dropout, dense to the scores of each frame; CTC loss."""
 
-# B batch, H height, W width, T frames, C channels, K classes, L label length
+# B batch, H height, W width, T frames, C channels, K classes, L label length (characters)
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from impl_numpy import stem
 from impl_numpy.ctc import ctc, ctc_backward
 from impl_numpy.device import Array, namespace
 from impl_numpy.lstm import bidirectional_lstm, bidirectional_lstm_backward
-from impl_numpy.ops import dropout, dropout_backward, linear, linear_backward
+from impl_numpy.ops import dropout, dropout_backward, keep_first, linear, linear_backward
 
 DIRECTIONS = ("forward", "backward")
 PARTS = ("kernel", "recurrent_kernel", "bias")
@@ -29,9 +29,9 @@ def forward(
     *,
     training: bool,
 ) -> tuple[Array, Array, tuple, dict[str, Array]]:
-    """Logits (B, T, K), each line's own frames (B,), the caches of the layers, and the batch's statistics.
+    """Logits (B, T, K), the number of each line's own frames (B,), the caches, and the statistics of the batch.
 
-    Dropout only with a generator; batch norm by the batch's statistics only in training.
+    Without a generator there is no dropout. Batch norm uses the batch's statistics in training, else the running ones.
     """
     xp = namespace(images_BHW1)
     x_BTC, lengths_B, stem_caches, statistics = stem.forward(spec, weights, images_BHW1, widths_B, training=training)
@@ -65,9 +65,10 @@ def backward(dlogits_BTK: Array, caches: tuple) -> dict[str, Array]:
 def logits(
     spec: LSTMCTCSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, _labels_BL: Array | None
 ) -> Array:
-    """Scores (B, T, K) for a reader, zero past each line's own frames; labels are not looked at."""
+    """Scores (B, T, K) for reading, zero past each line's own frames; the labels are not used."""
     logits_BTK, lengths_B, _, _ = forward(spec, weights, images_BHW1, widths_B, training=False)
-    return logits_BTK * stem.keep_columns(lengths_B, logits_BTK.shape[1])[..., None]
+    keep_BT = keep_first(lengths_B, logits_BTK.shape[1])
+    return logits_BTK * keep_BT[..., None]
 
 
 # --- loss
@@ -80,12 +81,12 @@ def loss_and_gradients(
     label_lengths_B: Array,
     rng: np.random.Generator | None,
 ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-    """CTC in nats per character, its gradient per trained parameter, and the batch's statistics."""
+    """CTC loss in nats per character, its gradient per trained parameter, and the statistics of the batch."""
     logits_BTK, lengths_B, caches, statistics = forward(spec, weights, images_BHW1, widths_B, rng, training=True)
     loss, loss_cache = ctc(logits_BTK, lengths_B, labels_BL, label_lengths_B)
     return loss, backward(ctc_backward(loss_cache), caches), statistics
 
 
-# --- training step: the same for every rung, see train.fit
+# --- training step: shared by all rungs, see train.fit
 
-# --- weights: canonical as they are; both directions of an LSTM layer are stacked when it is called
+# --- weights: canonical names and axes are used as they are; a call of an LSTM layer stacks its two directions

@@ -26,7 +26,7 @@ from impl_numpy.ops import (
 def forward(
     spec: MLPSpec, weights: dict[str, Array], images_BHW1: Array, rng: np.random.Generator | None = None
 ) -> tuple[Array, list]:
-    """Logits (B, K), and the caches of the layers. Dropout only with a generator."""
+    """Logits (B, K), and the caches of the layers. Without a generator there is no dropout."""
     x = images_BHW1.reshape(len(images_BHW1), -1)
     caches = []
     for i in range(len(spec.hidden_dims)):
@@ -55,13 +55,13 @@ def backward(spec: MLPSpec, dlogits_BK: Array, caches: list) -> dict[str, Array]
 # --- loss
 def loss_and_gradients(
     spec: MLPSpec, weights: dict[str, Array], images_BHW1: Array, labels_B: Array, rng: np.random.Generator | None
-) -> tuple[Array, dict[str, Array]]:
-    """Mean cross-entropy in nats, and its gradient per parameter."""
+) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+    """Mean cross-entropy in nats, its gradient per parameter, and no batch statistics."""
     logits_BK, caches = forward(spec, weights, images_BHW1, rng)
     loss, loss_cache = softmax_cross_entropy(logits_BK, labels_B)
-    return loss, backward(spec, softmax_cross_entropy_backward(loss_cache), caches)
+    return loss, backward(spec, softmax_cross_entropy_backward(loss_cache), caches), {}
 
 
-# --- training step: the same for every rung, see train.fit
+# --- training step: shared by all rungs, see train.fit
 
-# --- weights: canonical as they are
+# --- weights: canonical names and axes are used as they are

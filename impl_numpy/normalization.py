@@ -1,6 +1,6 @@
-"""Batch norm over the columns that are the lines' own, layer norm, and their derivatives."""
+"""Batch norm over the columns that belong to the lines, layer norm, and their derivatives."""
 
-# B batch, H height, W width, C channels, N positions (rows times columns of an image, or characters), D model width
+# B batch, H height, W width, C channels, X pixels of an image (H times W), R rows to normalize, D model width
 
 from __future__ import annotations
 
@@ -9,40 +9,41 @@ from impl_numpy.device import Array, namespace
 
 
 def batch_norm(x_BHWC: Array, scale_C: Array, bias_C: Array, keep_BW: Array) -> tuple[Array, tuple, Array, Array]:
-    """Normalize each channel by its mean and its biased variance over the kept columns of the batch; x is overwritten.
+    """Normalize each channel by its mean and its biased variance over the kept columns of the batch.
 
     Returns:
         y, the cache, and the mean (C,) and variance (C,) that were used. Source: Ioffe & Szegedy 2015.
     """
     xp = namespace(x_BHWC)
     batch, height, width, channels = x_BHWC.shape
-    x_BNC = x_BHWC.reshape(batch, height * width, channels)
-    keep_B1N = xp.broadcast_to(keep_BW[:, None], (batch, height, width)).reshape(batch, 1, -1).astype(x_BHWC.dtype)
-    count = keep_B1N.sum()
-    mean_C = (keep_B1N @ x_BNC).sum(axis=(0, 1)) / count
-    x_BNC -= mean_C
-    squares = x_BNC * x_BNC
-    variance_C = (keep_B1N @ squares).sum(axis=(0, 1)) / count
+    x_BXC = x_BHWC.reshape(batch, height * width, channels)
+    keep_B1X = xp.broadcast_to(keep_BW[:, None], (batch, height, width)).reshape(batch, 1, -1).astype(x_BHWC.dtype)
+    count = keep_B1X.sum()
+    mean_C = (keep_B1X @ x_BXC).sum(axis=(0, 1)) / count
+    centered_BXC = x_BXC - mean_C
+    squares = centered_BXC * centered_BXC
+    variance_C = (keep_B1X @ squares).sum(axis=(0, 1)) / count
     inverse_C = 1 / xp.sqrt(variance_C + NORM_EPSILON)
-    # new memory costs as much as what is computed in it
-    y = xp.multiply(x_BNC, scale_C * inverse_C, out=squares)
+    # in the memory of the squares: new memory costs as much as the product itself
+    y = xp.multiply(centered_BXC, scale_C * inverse_C, out=squares)
     y += bias_C
-    return y.reshape(x_BHWC.shape), (x_BNC, inverse_C, scale_C, keep_B1N, count), mean_C, variance_C
+    return y.reshape(x_BHWC.shape), (centered_BXC, inverse_C, scale_C, keep_B1X, count), mean_C, variance_C
 
 
 def batch_norm_backward(dy_BHWC: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """dx, dscale, dbias; only kept columns count. dy and the cache are overwritten."""
-    centered_BNC, inverse_C, scale_C, keep_B1N, count = cache
+    """dx, dscale, dbias; only kept columns count."""
+    centered_BXC, inverse_C, scale_C, keep_B1X, count = cache
     xp = namespace(dy_BHWC)
-    dy = dy_BHWC.reshape(centered_BNC.shape)
-    dbias_C = (keep_B1N @ dy).sum(axis=(0, 1))
-    dscale_C = (keep_B1N @ (dy * centered_BNC)).sum(axis=(0, 1)) * inverse_C
-    # the mean and the variance depend on every kept position
-    shared = xp.multiply(centered_BNC, inverse_C * dscale_C / count, out=centered_BNC)
+    dy = dy_BHWC.reshape(centered_BXC.shape)
+    dbias_C = (keep_B1X @ dy).sum(axis=(0, 1))
+    products = dy * centered_BXC
+    dscale_C = (keep_B1X @ products).sum(axis=(0, 1)) * inverse_C
+    # the mean and the variance depend on every kept pixel; again in memory that is there
+    shared = xp.multiply(centered_BXC, inverse_C * dscale_C / count, out=products)
     shared += dbias_C / count
-    dx = xp.subtract(dy, shared, out=dy)
+    dx = xp.subtract(dy, shared, out=products)
     dx *= scale_C * inverse_C
-    dx *= keep_B1N.swapaxes(1, 2)
+    dx *= keep_B1X.swapaxes(1, 2)
     return dx.reshape(dy_BHWC.shape), dscale_C, dbias_C
 
 
@@ -55,18 +56,18 @@ def batch_norm_reading(x_BHWC: Array, scale_C: Array, bias_C: Array, mean_C: Arr
     return y
 
 
-def layer_norm(x_ND: Array, scale_D: Array, bias_D: Array) -> tuple[Array, tuple]:
+def layer_norm(x_RD: Array, scale_D: Array, bias_D: Array) -> tuple[Array, tuple]:
     """Normalize each row by its own mean and biased variance. Source: Ba et al. 2016."""
-    centered = x_ND - x_ND.mean(axis=1, keepdims=True)
-    variance_N1 = (centered * centered).mean(axis=1, keepdims=True)
-    inverse_N1 = 1 / namespace(x_ND).sqrt(variance_N1 + NORM_EPSILON)
-    centered *= inverse_N1
-    return centered * scale_D + bias_D, (centered, inverse_N1, scale_D)
+    normal_RD = x_RD - x_RD.mean(axis=1, keepdims=True)
+    variance_R1 = (normal_RD * normal_RD).mean(axis=1, keepdims=True)
+    inverse_R1 = 1 / namespace(x_RD).sqrt(variance_R1 + NORM_EPSILON)
+    normal_RD *= inverse_R1
+    return normal_RD * scale_D + bias_D, (normal_RD, inverse_R1, scale_D)
 
 
-def layer_norm_backward(dy_ND: Array, cache: tuple) -> tuple[Array, Array, Array]:
+def layer_norm_backward(dy_RD: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """dx, dscale, dbias."""
-    normal_ND, inverse_N1, scale_D = cache
-    dnormal = dy_ND * scale_D
-    shared = dnormal.mean(axis=1, keepdims=True) + normal_ND * (dnormal * normal_ND).mean(axis=1, keepdims=True)
-    return (dnormal - shared) * inverse_N1, (dy_ND * normal_ND).sum(axis=0), dy_ND.sum(axis=0)
+    normal_RD, inverse_R1, scale_D = cache
+    dnormal = dy_RD * scale_D
+    shared = dnormal.mean(axis=1, keepdims=True) + normal_RD * (dnormal * normal_RD).mean(axis=1, keepdims=True)
+    return (dnormal - shared) * inverse_R1, (dy_RD * normal_RD).sum(axis=0), dy_RD.sum(axis=0)

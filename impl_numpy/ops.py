@@ -1,21 +1,16 @@
 """Layers and their derivatives: each backward directly under its forward, with an explicit cache.
 
-`dx` is dLoss/dx. A forward returns its output and the cache that its backward needs.
+`dx` is dLoss/dx. A forward returns its output and the cache that its backward needs. A function changes neither its
+arguments nor a cache, so the same cache can be used again.
 """
 
-# B batch, H height, W width, C channels in, O channels out, K classes
+# B batch, H height, W width, C channels in, O channels out, K classes, T frames
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
 from impl_numpy.device import Array, namespace
-
-# images whose 3×3 patches are laid out at a time: 4 fit the processor's cache
-# (128 images, 64 channels: 50 ms by fours against 79 ms all at once, two cores)
-PATCH_IMAGES = 4
 
 
 def linear(x_BC: Array, kernel_CO: Array, bias_O: Array) -> tuple[Array, tuple]:
@@ -40,6 +35,16 @@ def relu_backward(dy: Array, cache: Array) -> Array:
     return dy * (cache > 0)
 
 
+def masked_relu(x_BHWC: Array, keep_BW: Array) -> tuple[Array, Array]:
+    """max(x, 0) in the columns that are kept, 0 in the others; the backward is `relu_backward`.
+
+    The cache is the output, which is positive exactly where a gradient passes.
+    """
+    y = namespace(x_BHWC).maximum(x_BHWC, 0)
+    y *= keep_BW[:, None, :, None]
+    return y, y
+
+
 def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Array, Array | None]:
     """Drop units at random and scale the rest by 1 / (1 - rate); without a generator, or at rate 0, the identity.
 
@@ -47,7 +52,7 @@ def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Arr
     """
     if rng is None or rate == 0:
         return x, None
-    # drawn on the CPU whatever the device, so that a GPU drops the same units
+    # drawn on the CPU for every device, so that a GPU drops the same units
     keep = namespace(x).asarray((rng.random(x.shape, np.float32) >= rate) / x.dtype.type(1 - rate), dtype=x.dtype)
     return x * keep, keep
 
@@ -55,57 +60,6 @@ def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Arr
 def dropout_backward(dy: Array, keep: Array | None) -> Array:
     """dx."""
     return dy if keep is None else dy * keep
-
-
-def conv3x3(x_BHWC: Array, kernel_33CO: Array, bias_O: Array) -> tuple[Array, tuple]:
-    """Cross-correlation with a 3×3 kernel, stride 1, one pixel of zeros around the image."""
-    y_BHWO = _correlate(x_BHWC, kernel_33CO)
-    y_BHWO += bias_O
-    return y_BHWO, (x_BHWC, kernel_33CO)
-
-
-def conv3x3_backward(dy_BHWO: Array, cache: tuple, *, need_dx: bool) -> tuple[Array | None, Array, Array]:
-    """dx (None unless needed), dkernel, dbias."""
-    x_BHWC, kernel_33CO = cache
-    xp = namespace(dy_BHWO)
-    dkernel = xp.zeros((kernel_33CO[..., 0].size, kernel_33CO.shape[-1]), dy_BHWO.dtype)
-    for images, patches in _patches(x_BHWC):
-        dkernel += patches.T @ dy_BHWO[images].reshape(len(patches), -1)
-    dx = None
-    if need_dx:  # each input pixel met the kernel mirrored, with its in and out channels exchanged
-        dx = _correlate(dy_BHWO, xp.ascontiguousarray(kernel_33CO[::-1, ::-1].transpose(0, 1, 3, 2)))
-    return dx, dkernel.reshape(kernel_33CO.shape), dy_BHWO.sum(axis=(0, 1, 2))
-
-
-def _correlate(x_BHWC: Array, kernel_33CO: Array) -> Array:
-    xp = namespace(x_BHWC)
-    out_channels = kernel_33CO.shape[-1]
-    y_BHWO = xp.empty((*x_BHWC.shape[:3], out_channels), x_BHWC.dtype)
-    kernel = kernel_33CO.reshape(-1, out_channels)
-    for images, patches in _patches(x_BHWC):
-        xp.matmul(patches, kernel, out=y_BHWO[images].reshape(len(patches), out_channels))
-    return y_BHWO
-
-
-def _patches(x_BHWC: Array) -> Iterator[tuple[slice, Array]]:
-    """A few images at a time: their slice of the batch, and one row of 3·3·C numbers per pixel.
-
-    The rows lie in one buffer, which the next images overwrite: new memory for each costs twice the time of the copy.
-    """
-    xp = namespace(x_BHWC)
-    batch, height, width, channels = x_BHWC.shape
-    padded = xp.pad(x_BHWC, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    image, row, column, number = padded.strides
-    # three neighbouring pixels of a row lie side by side in memory, so they are copied as one run of 3·C
-    windows = xp.lib.stride_tricks.as_strided(
-        padded, (batch, height, width, 3, 3 * channels), (image, row, column, row, number)
-    )
-    buffer = xp.empty((min(batch, PATCH_IMAGES), *windows.shape[1:]), x_BHWC.dtype)
-    for start in range(0, batch, PATCH_IMAGES):
-        images = slice(start, start + PATCH_IMAGES)
-        patches = buffer[: len(windows[images])]
-        patches[...] = windows[images]
-        yield images, patches.reshape(-1, 9 * channels)
 
 
 def max_pool2x2(x_BHWC: Array) -> tuple[Array, tuple]:
@@ -151,3 +105,15 @@ def softmax_cross_entropy_backward(cache: tuple) -> Array:
     dlogits = xp.exp(log_probs_BK)
     dlogits[xp.arange(len(labels_B)), labels_B] -= 1
     return dlogits / len(labels_B)
+
+
+def keep_first(lengths_B: Array, total: int) -> Array:
+    """Mask (B, total), bool: True in the first `lengths_B` places of each row."""
+    return namespace(lengths_B).arange(total) < lengths_B[:, None]
+
+
+def reversal(lengths_B: Array, total: int) -> Array:
+    """Index (B, total) that reverses the first `lengths_B` places of each row; it is its own inverse."""
+    xp = namespace(lengths_B)
+    place = xp.arange(total)
+    return xp.where(place < lengths_B[:, None], lengths_B[:, None] - 1 - place, place)

@@ -1,4 +1,4 @@
-"""AdamW, SGD with momentum and gradient clipping; updates are made in place."""
+"""AdamW, SGD with momentum and gradient clipping; all of them work in place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from impl_numpy.device import Array, namespace
 
 
 def clip_by_global_norm(gradients: dict[str, Array], max_norm: float) -> None:
-    """Scale all gradients down together if their common L2 norm is above `max_norm`. Source: Pascanu et al. 2013."""
+    """Scale all gradients by one factor if their common L2 norm is above `max_norm`. Source: Pascanu et al. 2013."""
     norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))
     if norm > max_norm:
         for gradient in gradients.values():
@@ -23,7 +23,7 @@ class SGD:
         self.slots = {f"velocity/{name}": namespace(w).zeros_like(w) for name, w in weights.items()}
 
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:
-        """One step, `step` counted from 0."""
+        """Make one update; `step` counts from 0."""
         for name, w in weights.items():
             velocity = self.slots[f"velocity/{name}"]
             velocity *= MOMENTUM
@@ -32,7 +32,7 @@ class SGD:
 
 
 class AdamW:
-    """Adam with decoupled weight decay of the kernels. Source: Loshchilov & Hutter 2019."""
+    """Adam with decoupled weight decay, which acts on kernels only. Source: Loshchilov & Hutter 2019."""
 
     def __init__(self, weights: dict[str, Array], weight_decay: float) -> None:
         self.weight_decay = weight_decay
@@ -41,7 +41,7 @@ class AdamW:
         }
 
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:
-        """One step, `step` counted from 0."""
+        """Make one update; `step` counts from 0."""
         correction1 = 1 - ADAM_BETA1 ** (step + 1)
         correction2 = 1 - ADAM_BETA2 ** (step + 1)
         for name, w in weights.items():
@@ -54,5 +54,5 @@ class AdamW:
 
 
 def optimizer_for(config: TrainConfig, weights: dict[str, Array]) -> AdamW | SGD:
-    """The optimizer that the configuration names, with empty slots."""
+    """The optimizer that the configuration names, its slots at zero."""
     return AdamW(weights, config.weight_decay) if config.optimizer == "adamw" else SGD(weights)

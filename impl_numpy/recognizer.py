@@ -1,6 +1,6 @@
-"""The border: NumPy on both sides, even when the arrays inside are CuPy's."""
+"""The border: inputs and outputs are NumPy arrays, also when the model's arrays are CuPy's."""
 
-# B batch, H height, W width, K classes, L label length, S scores per image, T frames
+# B batch, H height, W width, K classes, L label length (characters), S scores per image, T frames
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from common.batch import Batch
-from common.batch import LineBatch
-from common.recognizer import Device, DType
+from common.recognizer import AnyBatch, Device, DType, TrainingRun
 from common.spec import LineSpec, Spec
-from common.training.run import Run
 from common.weights import initial_weights
 from impl_numpy import cnn, lstm_ctc, mlp, train, transformer
 from impl_numpy.device import Array, array_module, device_of, to_numpy
@@ -23,7 +20,7 @@ MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transfor
 
 
 class NumpyRecognizer:
-    """A rung's functions, and the weights they are called with."""
+    """The functions of a rung and their weights."""
 
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
 
@@ -54,17 +51,16 @@ class NumpyRecognizer:
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
-        """Of a transformer; see `common.recognizer.Decoder`."""
         arrays = self._on_device(images_BHW1, widths_B)
-        classes_BT, log_probs_BT = transformer.decode(self.spec, self.weights, *arrays, cached=cached)
+        classes_BT, log_probs_BT = self.module.decode(self.spec, self.weights, *arrays, cached=cached)
         return to_numpy(classes_BT), to_numpy(log_probs_BT)
 
-    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
+    def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
         loss, gradients, _ = self.step_gradients(batch, rng=None)
         return float(loss), {name: to_numpy(gradients[name]) for name in self.weights if name in gradients}
 
-    def fit(self, run: Run) -> None:
-        train.fit(self, run)
+    def fit(self, run: TrainingRun) -> None:
+        train.fit(self, self.weights, self.step_gradients, run)
 
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, LineSpec):
@@ -76,14 +72,14 @@ class NumpyRecognizer:
         return {name: device_of(array) for name, array in {**self.weights, "logits": logits}.items()}
 
     def step_gradients(
-        self, batch: Batch | LineBatch, rng: np.random.Generator | None
+        self, batch: AnyBatch, rng: np.random.Generator | None
     ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-        """Loss, gradients and the batch's statistics on the device; dropout only with a generator."""
-        if isinstance(batch, LineBatch):
-            return self.module.loss_and_gradients(self.spec, self.weights, *self._on_device(*batch.arrays), rng)
-        images_BHW1 = self.xp.asarray(batch.images_BHW1, dtype=self.dtype)
-        labels_B = self.xp.asarray(batch.labels_B)
-        return *self.module.loss_and_gradients(self.spec, self.weights, images_BHW1, labels_B, rng), {}
+        """Loss, gradients and the statistics of the batch, on the device; without a generator there is no dropout."""
+        arrays = self._on_device(*batch.arrays)
+        found: tuple[Array, dict[str, Array], dict[str, Array]] = self.module.loss_and_gradients(
+            self.spec, self.weights, *arrays, rng
+        )
+        return found
 
     def _forward(self, images_BHW1: np.ndarray) -> Array:
         logits_BK, _ = self.module.forward(self.spec, self.weights, self.xp.asarray(images_BHW1, dtype=self.dtype))

@@ -1,4 +1,4 @@
-"""The stem that the rungs for lines share: convolution → batch norm → ReLU → zero past each line's own width."""
+"""The stem of the rungs that read lines: convolution → batch norm → ReLU → zero past each line's own width."""
 
 # B batch, H height, W width, T frames, C channels
 
@@ -8,29 +8,35 @@ from common.spec import LineSpec
 
 # --- layers
 from impl_numpy.convolution import convolution, convolution_backward
-from impl_numpy.device import Array, namespace
+from impl_numpy.device import Array
 from impl_numpy.normalization import batch_norm, batch_norm_backward, batch_norm_reading
-from impl_numpy.ops import relu, relu_backward
-
-
-def keep_columns(widths_B: Array, width: int) -> Array:
-    """(B, W) bool: which columns of each line are its own."""
-    return namespace(widths_B).arange(width) < widths_B[:, None]
+from impl_numpy.ops import keep_first, masked_relu, relu_backward
 
 
 # --- model
 def forward(
     spec: LineSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, *, training: bool
 ) -> tuple[Array, Array, list, dict[str, Array]]:
-    """Frames (B, T, C), zero past each line's own; how many those are (B,); the caches; the batch's statistics.
+    """Frames of the lines.
 
-    In training, batch norm is by the batch's own statistics, else by the running ones and there are none to return.
+    Args:
+        spec: heights, channels and strides of the blocks.
+        weights: the model's, by canonical name.
+        images_BHW1: lines, padded to a common width.
+        widths_B: own width of each line, pixels.
+        training: batch norm uses the batch's statistics, not the running ones.
+
+    Returns:
+        Frames (B, T, C), zero past each line's own; the number of own frames (B,); the caches; the statistics of the
+        batch by canonical name, empty unless training.
     """
     x_BHWC, caches, statistics = images_BHW1, [], {}
     for i, block in enumerate(spec.stem):
-        x_BHWC, conv_cache = convolution(x_BHWC, weights[f"stem.{i}.kernel"], block.stride, block.padding)
+        x_BHWC, conv_cache = convolution(
+            x_BHWC, weights[f"stem.{i}.kernel"], stride=block.stride, padding=block.padding
+        )
         widths_B = -(-widths_B // block.stride)
-        keep_BW = keep_columns(widths_B, x_BHWC.shape[2])
+        keep_BW = keep_first(widths_B, x_BHWC.shape[2])
         scale_C, bias_C = weights[f"stem.{i}.scale"], weights[f"stem.{i}.bias"]
         norm_cache = None
         if training:
@@ -39,8 +45,7 @@ def forward(
         else:
             mean_C, variance_C = weights[f"stem.{i}.mean"], weights[f"stem.{i}.variance"]
             x_BHWC = batch_norm_reading(x_BHWC, scale_C, bias_C, mean_C, variance_C)
-        x_BHWC, relu_cache = relu(x_BHWC)
-        x_BHWC *= keep_BW[:, None, :, None]  # in the ReLU's cache too, which so passes nothing back there
+        x_BHWC, relu_cache = masked_relu(x_BHWC, keep_BW)
         caches.append((conv_cache, norm_cache, relu_cache))
     return x_BHWC[:, 0], widths_B, caches, statistics
 
@@ -59,6 +64,6 @@ def backward(dframes_BTC: Array, caches: list) -> dict[str, Array]:
 
 # --- loss: see lstm_ctc.py and transformer.py
 
-# --- training step: the same for every rung, see train.fit, which also moves the running statistics
+# --- training step: shared by all rungs, see train.fit, which also moves the running statistics
 
-# --- weights: canonical as they are
+# --- weights: canonical names and axes are used as they are

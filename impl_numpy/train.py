@@ -1,40 +1,47 @@
-"""The training loop, the same for every rung."""
+"""The training loop, shared by all rungs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
+from common.recognizer import AnyBatch, Recognizer, TrainingRun
 from common.spec import BATCH_NORM_MOMENTUM
-from common.training.run import Run
-from impl_numpy.device import keep_freed_memory, to_numpy
+from impl_numpy.device import Array, keep_freed_memory, namespace, to_numpy
 from impl_numpy.optim import clip_by_global_norm, optimizer_for
 
-if TYPE_CHECKING:
-    from impl_numpy.recognizer import NumpyRecognizer
+StepGradients = Callable[[AnyBatch, np.random.Generator | None], tuple[Array, dict[str, Array], dict[str, Array]]]
+"""Loss, gradients and batch statistics of a batch; the generator is for dropout."""
 
 
-def fit(recognizer: NumpyRecognizer, run: Run) -> None:
-    """Train in place."""
+def fit(recognizer: Recognizer, weights: dict[str, Array], step_gradients: StepGradients, run: TrainingRun) -> None:
+    """Train in place.
+
+    Args:
+        recognizer: the model, for those who observe the run.
+        weights: its weights, by canonical name.
+        step_gradients: see `StepGradients`; it uses these weights.
+        run: what to train on and how.
+    """
     keep_freed_memory()
-    config, xp, weights = run.config, recognizer.xp, recognizer.weights
+    config = run.config
     trained = {name: weights[name] for name, row in recognizer.spec.parameters().items() if row.trained}
     optimizer = optimizer_for(config, trained)
     if run.checkpoint:
         for name, array in {**weights, **optimizer.slots}.items():
-            array[...] = xp.asarray(run.checkpoint[name])
+            array[...] = namespace(array).asarray(run.checkpoint[name])
 
     for epoch in run.epochs():
         for batch in run.batches(epoch):
             rate = float(run.learning_rates_S[run.step])
             rng = np.random.default_rng([config.seed, run.step])
-            loss, gradients, statistics = recognizer.step_gradients(batch, rng)
+            loss, gradients, statistics = step_gradients(batch, rng)
             if config.clip_norm:
                 clip_by_global_norm(gradients, config.clip_norm)
             optimizer.update(trained, gradients, rate, run.step)
             for name, statistic in statistics.items():
                 weights[name] += BATCH_NORM_MOMENTUM * (statistic - weights[name])
-            run.step_done(float(loss))
+            run.step_done(loss)  # still on the device: the run fetches the losses of several steps at once
         state = {name: to_numpy(array) for name, array in {**weights, **optimizer.slots}.items()}
         run.epoch_done(recognizer, state)

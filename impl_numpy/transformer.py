@@ -1,6 +1,7 @@
-"""Transformer: the stem, then a decoder with causal self-attention and attention to the frames."""
+"""Transformer: stem, then a decoder with causal self-attention and cross-attention to the frames."""
 
-# B batch, H height, W width, T frames, L positions of the decoder, D model width, K classes, N rows: B times L
+# B batch, H height, W width, T frames, L label length (characters) or positions of the decoder
+# D model width, K classes, A attention heads, E = D / A width of a head, M keys, R rows: B times L
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from impl_numpy.normalization import layer_norm, layer_norm_backward
 from impl_numpy.ops import (
     dropout,
     dropout_backward,
+    keep_first,
     linear,
     linear_backward,
     relu,
@@ -41,21 +43,21 @@ def embed(kernel_KD: Array, ids_BL: Array, position_LD: Array) -> Array:
 
 
 def embed_backward(dx_BLD: Array, ids_BL: Array, num_classes: int) -> Array:
-    """dkernel: what all positions of a class receive, added up as a product with its one-hot rows."""
+    """dkernel: the gradients of all positions of a class, summed by a product with its one-hot rows."""
     width = dx_BLD.shape[2]
-    one_hot_NK = (ids_BL.reshape(-1, 1) == namespace(ids_BL).arange(num_classes)).astype(dx_BLD.dtype)
-    return one_hot_NK.T @ dx_BLD.reshape(-1, width) * math.sqrt(width)
+    one_hot_RK = (ids_BL.reshape(-1, 1) == namespace(ids_BL).arange(num_classes)).astype(dx_BLD.dtype)
+    return one_hot_RK.T @ dx_BLD.reshape(-1, width) * math.sqrt(width)
 
 
 # --- model
 def encode(
     spec: TransformerSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, *, training: bool
 ) -> tuple[Array, Array, list, dict[str, Array]]:
-    """Memory (B, T, D): frames + positions; the frames that are each line's own (B, T); caches and statistics."""
+    """Memory (B, T, D): frames + positions; the mask of each line's own frames (B, T); caches and statistics."""
     frames_BTD, lengths_B, caches, statistics = stem.forward(spec, weights, images_BHW1, widths_B, training=training)
     length = frames_BTD.shape[1]
     position_TD = namespace(frames_BTD).asarray(positions(length, spec.model_dim), dtype=frames_BTD.dtype)
-    return frames_BTD + position_TD, stem.keep_columns(lengths_B, length), caches, statistics
+    return frames_BTD + position_TD, keep_first(lengths_B, length), caches, statistics
 
 
 def decode_text(
@@ -66,7 +68,10 @@ def decode_text(
     ids_BL: Array,
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, tuple]:
-    """Logits (B, L, K) of what follows each class of `ids_BL`, and the caches. Dropout only with a generator."""
+    """Logits (B, L, K) of the class after each one of `ids_BL`, and the caches.
+
+    Without a generator there is no dropout.
+    """
     xp = namespace(memory_BTD)
     length = ids_BL.shape[1]
     causal = xp.tri(length, dtype=bool)
@@ -134,7 +139,7 @@ def norm(weights: dict[str, Array], name: str, x_BLD: Array) -> tuple[Array, tup
 
 
 def norm_backward(dy_BLD: Array, cache: tuple, name: str, gradients: dict[str, Array]) -> Array:
-    """dx; the parameters' gradients are put into `gradients`."""
+    """dx; stores the parameters' gradients in `gradients`."""
     dx, gradients[f"{name}.scale"], gradients[f"{name}.bias"] = layer_norm_backward(
         dy_BLD.reshape(-1, dy_BLD.shape[2]), cache
     )
@@ -150,7 +155,7 @@ def feed_forward(weights: dict[str, Array], name: str, x_BLD: Array) -> tuple[Ar
 
 
 def feed_forward_backward(dy_BLD: Array, cache: tuple, name: str, gradients: dict[str, Array]) -> Array:
-    """dx; the parameters' gradients are put into `gradients`."""
+    """dx; stores the parameters' gradients in `gradients`."""
     cache0, relu_cache, cache1 = cache
     d, gradients[f"{name}.1.kernel"], gradients[f"{name}.1.bias"] = linear_backward(
         dy_BLD.reshape(-1, dy_BLD.shape[2]), cache1
@@ -163,14 +168,15 @@ def feed_forward_backward(dy_BLD: Array, cache: tuple, name: str, gradients: dic
 def logits(
     spec: TransformerSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, labels_BL: Array
 ) -> Array:
-    """Scores (B, L + 1, K) for a reader, zero past the end of each text."""
+    """Scores (B, L + 1, K) for reading, zero past the end of each text."""
     memory_BTD, keep_BT, _, _ = encode(spec, weights, images_BHW1, widths_B, training=False)
     logits_BLK, _ = decode_text(spec, weights, memory_BTD, keep_BT, after_start(labels_BL))
-    return logits_BLK * stem.keep_columns((labels_BL != 0).sum(axis=1) + 1, logits_BLK.shape[1])[..., None]
+    keep_BL = keep_first((labels_BL != 0).sum(axis=1) + 1, logits_BLK.shape[1])
+    return logits_BLK * keep_BL[..., None]
 
 
 def after_start(labels_BL: Array) -> Array:
-    """What the decoder is given: class 0, then the text."""
+    """Input of the decoder: class 0, then the text."""
     xp = namespace(labels_BL)
     return xp.concatenate([xp.zeros_like(labels_BL, shape=(len(labels_BL), 1)), labels_BL], axis=1)
 
@@ -179,7 +185,7 @@ def after_start(labels_BL: Array) -> Array:
 def decode(
     spec: TransformerSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, *, cached: bool
 ) -> tuple[Array, Array]:
-    """Greedy; classes (B, T) and the log-probability of each, see `common.recognizer.Decoder`."""
+    """Greedy decoding: classes (B, T) and the log-probability of each; see `common.recognizer.Decoder`."""
     xp = namespace(images_BHW1)
     memory_BTD, keep_BT, _, _ = encode(spec, weights, images_BHW1, widths_B, training=False)
     batch, length, _ = memory_BTD.shape
@@ -204,7 +210,7 @@ def decode(
 
 
 class CachedDecoder:
-    """The decoder one position at a time, with every layer's keys and values kept."""
+    """The decoder, one position at a time. It keeps the keys and values of every layer."""
 
     def __init__(self, spec: TransformerSpec, weights: dict[str, Array], memory_BTD: Array, keep_BT: Array) -> None:
         xp = namespace(memory_BTD)
@@ -219,7 +225,7 @@ class CachedDecoder:
         ]
 
     def __call__(self, ids_B: Array, position: int) -> Array:
-        """Logits (B, K) of what follows the classes at `position`, whose predecessors were given before."""
+        """Logits (B, K) of the next class, after `ids_B` at `position`; the calls go through the positions in order."""
         spec, weights = self.spec, self.weights
         x_B1D = embed(weights["embedding.kernel"], ids_B[:, None], self.position_TD[position])
         for i in range(spec.num_layers):
@@ -241,10 +247,10 @@ class CachedDecoder:
         x_B1D, _ = norm(weights, "decoder.norm", x_B1D)
         return linear(x_B1D[:, 0], weights["head.kernel"], weights["head.bias"])[0]
 
-    def _attend(self, name: str, x_B1D: Array, k_BASE: Array, v_BASE: Array, keep: Array | bool) -> Array:
+    def _attend(self, name: str, x_B1D: Array, k_BAME: Array, v_BAME: Array, keep: Array | bool) -> Array:
         queries, _ = linear(x_B1D[:, 0], *projection(self.weights, name, "query"))
         q_BA1E = split_heads(queries[:, None], self.spec.num_heads)
-        mixed_BA1E, _ = dot_product_attention(q_BA1E, k_BASE, v_BASE, keep)
+        mixed_BA1E, _ = dot_product_attention(q_BA1E, k_BAME, v_BAME, keep)
         return linear(merge_heads(mixed_BA1E)[:, 0], *projection(self.weights, name, "output"))[0][:, None]
 
 
@@ -258,13 +264,13 @@ def loss_and_gradients(
     label_lengths_B: Array,
     rng: np.random.Generator | None,
 ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-    """Mean cross-entropy of the characters and of the ends, nats; its gradients; the batch's statistics."""
+    """Mean cross-entropy of the characters and of the ends, nats; its gradients; the statistics of the batch."""
     xp = namespace(images_BHW1)
     memory_BTD, keep_BT, stem_caches, statistics = encode(spec, weights, images_BHW1, widths_B, training=True)
     logits_BLK, caches = decode_text(spec, weights, memory_BTD, keep_BT, after_start(labels_BL), rng)
-    # column N of a line's targets is the end of its text, class 0; what comes after is no target
+    # after its characters, each line has the target class 0, the end of its text; later columns are no targets
     targets_BL = xp.concatenate([labels_BL, xp.zeros_like(labels_BL, shape=(len(labels_BL), 1))], axis=1)
-    is_target_BL = stem.keep_columns(label_lengths_B + 1, targets_BL.shape[1])
+    is_target_BL = keep_first(label_lengths_B + 1, targets_BL.shape[1])
     loss, loss_cache = softmax_cross_entropy(logits_BLK[is_target_BL], targets_BL[is_target_BL])
     dlogits_BLK = xp.zeros_like(logits_BLK)
     dlogits_BLK[is_target_BL] = softmax_cross_entropy_backward(loss_cache)
@@ -272,6 +278,6 @@ def loss_and_gradients(
     return loss, gradients | stem.backward(dmemory_BTD, stem_caches), statistics
 
 
-# --- training step: the same for every rung, see train.fit
+# --- training step: shared by all rungs, see train.fit
 
-# --- weights: canonical as they are
+# --- weights: canonical names and axes are used as they are

@@ -1,11 +1,8 @@
 """The recognizer in PyTorch: modules, autograd and an open training loop."""
 
-import torch
-
+from impl_pytorch.device import set_process_switches
 from impl_pytorch.recognizer import build
 
-# Denormal numbers in gradients make steps several times slower. Threads take the setting from the one that starts
-# them, so it is made here, before PyTorch has started any.
-torch.set_flush_denormal(True)
+set_process_switches()
 
 __all__ = ["build"]

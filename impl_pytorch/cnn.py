@@ -44,10 +44,11 @@ class CNN(nn.Module):
 # --- loss
 def loss(model: CNN, images_BHW1: Tensor, labels_B: Tensor) -> Tensor:
     """Mean cross-entropy in nats."""
+    labels_B = labels_B.to(images_BHW1.device, non_blocking=True)
     return F.cross_entropy(model(images_BHW1), labels_B)
 
 
-# --- training step: the same for every rung, see train.fit
+# --- training step: shared by all rungs, see train.fit
 
 
 # --- weights

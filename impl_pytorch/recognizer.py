@@ -1,6 +1,6 @@
-"""The border: NumPy on both sides, tensors inside."""
+"""The border: inputs and outputs are NumPy arrays, the model's are tensors."""
 
-# B batch, H height, W width, L label length, T frames, K classes, S scores per image
+# B batch, H height, W width, L label length (characters), T frames, K classes, S scores per image
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from common.batch import Batch, LineBatch
-from common.recognizer import Device, DType
+from common.recognizer import AnyBatch, Device, DType, TrainingRun
 from common.spec import LineSpec, Spec
-from common.training.run import Run
 from common.weights import initial_weights
 from impl_pytorch import cnn, lstm_ctc, mlp, train, transformer
 from impl_pytorch.device import device_of, to_numpy, to_tensor, torch_device
@@ -25,7 +23,7 @@ MODELS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "lstm_ctc": lstm_ctc.LSTMCTC, "transfo
 
 
 class PyTorchRecognizer:
-    """A rung's module, and the device that it lies on."""
+    """The module of a rung, and its device."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
@@ -34,13 +32,15 @@ class PyTorchRecognizer:
         self.device = torch_device(device)
         self.dtype = getattr(torch, dtype)
         self.module = MODULES[spec.rung]
-        with torch.device(
-            "meta"
-        ):  # shapes only: PyTorch's own initial weights would be drawn from its global generator
+        # on the meta device there are shapes only: PyTorch would draw initial weights from its global generator
+        with torch.device("meta"):
             self.model = MODELS[spec.rung](spec).to(self.dtype)
         self.model.to_empty(device=self.device)
         for tensor in self.model.state_dict().values():
-            tensor.zero_()  # what has no canonical name stays so
+            tensor.zero_()  # a tensor without a canonical name stays zero
+        for module in self.model.modules():
+            if isinstance(module, transformer.Positions):
+                module.compute()
         self.load_weights(initial_weights(spec, seed))
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -61,40 +61,43 @@ class PyTorchRecognizer:
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
-        tensors = self._on_device(images_BHW1, widths_B)
+        tensors = self._tensors(images_BHW1, widths_B)
         classes_BT, log_probs_BT = transformer.decode(self.model.eval(), *tensors, cached=cached)
         return to_numpy(classes_BT.int()), to_numpy(log_probs_BT)
 
-    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
+    def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
         self.model.eval()
-        loss = self.module.loss(self.model, *self.tensors(batch))
+        loss = self._loss(batch)
         trained = {name: tensor for name, tensor in self.model.named_parameters() if tensor.requires_grad}
         gradients = torch.autograd.grad(loss, list(trained.values()))
         named = self.module.canonical(dict(zip(trained, gradients, strict=True)))
         return loss.item(), {name: to_numpy(gradient) for name, gradient in named.items()}
 
-    def fit(self, run: Run) -> None:
-        train.fit(self, run)
+    def fit(self, run: TrainingRun) -> None:
+        train.fit(self, self.model, self._loss, run)
 
     def placement(self) -> dict[str, Device]:
-        lines = isinstance(self.spec, LineSpec)
-        width = 8 if lines else self.spec.width
-        of_lines = (np.array([width]), np.array([[1]])) if lines else ()
-        logits = self._forward(np.zeros((1, self.spec.height, width, 1)), *of_lines)
+        if isinstance(self.spec, LineSpec):
+            logits = self._forward(np.zeros((1, self.spec.height, 8, 1)), np.array([8]), np.array([[1]]))
+        else:
+            logits = self._forward(np.zeros((1, self.spec.height, self.spec.width, 1)))
         return {name: device_of(tensor) for name, tensor in {**self._canonical_weights(), "logits": logits}.items()}
 
-    def tensors(self, batch: Batch | LineBatch) -> list[Tensor]:
-        """What a rung's loss takes, on the device."""
-        return self._on_device(*batch.arrays)
+    def _loss(self, batch: AnyBatch) -> Tensor:
+        loss: Tensor = self.module.loss(self.model, *self._tensors(*batch.arrays))
+        return loss
 
-    def _on_device(self, images_BHW1: np.ndarray, *integers: np.ndarray) -> list[Tensor]:
-        """Images in the model's dtype; classes, widths and lengths in int64, which PyTorch indexes with."""
-        tensors = [to_tensor(array, torch.int64, self.device) for array in integers]
-        return [to_tensor(images_BHW1, self.dtype, self.device), *tensors]
+    def _tensors(self, images_BHW1: np.ndarray, *integers: np.ndarray) -> list[Tensor]:
+        """Images on the device, in the model's dtype; classes, widths and lengths in int64, on the CPU.
+
+        CTC reads its lengths on the CPU. What a module needs on a GPU it copies there, which waits for nothing; copying
+        lengths back would wait for all the work in the GPU's queue.
+        """
+        return [to_tensor(images_BHW1, self.dtype, self.device), *(to_tensor(array, torch.int64) for array in integers)]
 
     @torch.inference_mode()
-    def _forward(self, images_BHW1: np.ndarray, *of_lines: np.ndarray | None) -> Tensor:
-        inputs = self._on_device(images_BHW1, *(array for array in of_lines if array is not None))
+    def _forward(self, images_BHW1: np.ndarray, *integers: np.ndarray | None) -> Tensor:
+        inputs = self._tensors(images_BHW1, *(array for array in integers if array is not None))
         logits: Tensor = self.model.eval()(*inputs)
         return logits
 

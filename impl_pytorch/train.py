@@ -1,28 +1,30 @@
-"""The training loop, the same for every rung."""
+"""The training loop, shared by all rungs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
-from common.recognizer import State
-from common.training.run import Run
+from common.recognizer import AnyBatch, Recognizer, State, TrainingRun
 from impl_pytorch.device import to_numpy, to_tensor
 
-if TYPE_CHECKING:
-    from impl_pytorch.recognizer import PyTorchRecognizer
 
+def fit(recognizer: Recognizer, model: nn.Module, loss_of: Callable[[AnyBatch], Tensor], run: TrainingRun) -> None:
+    """Train in place.
 
-def fit(recognizer: PyTorchRecognizer, run: Run) -> None:
-    """Train in place."""
-    config, model = run.config, recognizer.model
+    Args:
+        recognizer: the model, for those who observe the run.
+        model: its module.
+        loss_of: the module's loss of a batch.
+        run: what to train on and how.
+    """
+    config, device = run.config, next(model.parameters()).device
     optimizer = optimizer_for(config, model)
     if run.checkpoint:
         restore(model, optimizer, run.checkpoint)
@@ -31,22 +33,21 @@ def fit(recognizer: PyTorchRecognizer, run: Run) -> None:
         for batch in run.batches(epoch):
             for group in optimizer.param_groups:
                 group["lr"] = float(run.learning_rates_S[run.step])
-            tensors = recognizer.tensors(batch)
             model.train()
-            with dropout_seeded(config.seed, run.step, recognizer.device):
-                loss = recognizer.module.loss(model, *tensors)
+            with dropout_seeded(config.seed, run.step, device):
+                loss = loss_of(batch)
             optimizer.zero_grad()
             loss.backward()
             if config.clip_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
-            run.step_done(loss.item())
+            run.step_done(loss.detach())  # still on the device: the run fetches the losses of several steps at once
         run.epoch_done(recognizer, state_of(model, optimizer))
 
 
 @contextmanager
 def dropout_seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's global generator, which nn.Dropout draws from, for one step; leave it as it was found."""
+    """Seed PyTorch's global generators, which nn.Dropout draws from, for one step; restore them afterwards."""
     gpus = [device] if device.type == "cuda" else []
     step_seed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
     with torch.random.fork_rng(gpus):
@@ -57,7 +58,7 @@ def dropout_seeded(seed: int, step: int, device: torch.device) -> Iterator[None]
 
 
 def optimizer_for(config: TrainConfig, model: nn.Module) -> Optimizer:
-    """The optimizer that the configuration names; the learning rate is set anew at every step."""
+    """The optimizer that the configuration names; every step sets its learning rate."""
     if config.optimizer == "sgd":
         return SGD(model.parameters(), lr=config.learning_rate, momentum=MOMENTUM, fused=True)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -81,12 +82,12 @@ def state_of(model: nn.Module, optimizer: Optimizer) -> dict[str, np.ndarray]:
 
 
 def restore(model: nn.Module, optimizer: Optimizer, state: State) -> None:
-    """Take up what `state_of` gave."""
+    """Load the state that `state_of` returned."""
     model.load_state_dict({name: to_tensor(array) for name, array in state.items() if "/" not in name})
     parameters = dict(model.named_parameters())
     for key in (key for key in state if "/" in key):
         slot, name = key.split("/")
         parameter, value = parameters[name], to_tensor(state[key])
-        # a slot is ordered in memory as its parameter is, which the fused update takes for granted
+        # the fused update relies on each slot having its parameter's memory order
         like = torch.empty_like(parameter if value.shape == parameter.shape else value, device=parameter.device)
         optimizer.state[parameter][slot] = like.copy_(value)

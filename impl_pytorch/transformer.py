@@ -1,6 +1,7 @@
-"""Transformer: stem → frames + positions → decoder with causal self-attention and cross-attention → dense."""
+"""Transformer: stem, frames + positions, decoder with causal self-attention and cross-attention, dense."""
 
-# B batch, H height, W width, T frames, L label length, Q queries, M keys, N heads, D model width, K classes
+# B batch, H height, W width, T frames, L label length (characters) or positions of the decoder
+# D model width, K classes, A attention heads, E = D / A width of a head, M keys
 
 from __future__ import annotations
 
@@ -16,12 +17,14 @@ from impl_pytorch import stem
 from impl_pytorch.device import to_tensor
 
 IGNORED = -100
-"""The class of a target that does not count."""
+"""The class of a target that the loss leaves out."""
+TABLE_LENGTH = 1024
+"""Positions computed in advance: frames of a line of 4,096 columns."""
 
 
 # --- layers
 class Attention(nn.Module):
-    """Multi-head attention of some positions (B, Q, D) to others (B, M, D). Source: Vaswani et al. 2017."""
+    """Multi-head attention of positions (B, L, D) to others (B, M, D). Source: Vaswani et al. 2017."""
 
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
@@ -32,23 +35,23 @@ class Attention(nn.Module):
         self.output = nn.Linear(spec.model_dim, spec.model_dim)
 
     def keys_values(self, x_BMD: Tensor) -> tuple[Tensor, Tensor]:
-        """What is attended to, each (B, N, M, D / N)."""
+        """Keys and values of the positions that are attended to, (B, A, M, E) each."""
         return self._split(self.key(x_BMD)), self._split(self.value(x_BMD))
 
     def forward(
         self,
-        x_BQD: Tensor,
+        x_BLD: Tensor,
         keys_values: tuple[Tensor, Tensor],
         keep_B11M: Tensor | None = None,
         *,
         is_causal: bool = False,
     ) -> Tensor:
-        # divides by the root of D / N; True in the mask is what takes part
-        mixed = F.scaled_dot_product_attention(
-            self._split(self.query(x_BQD)), *keys_values, attn_mask=keep_B11M, is_causal=is_causal
+        # divides by √E; the mask is True where a key takes part
+        mixed_BALE = F.scaled_dot_product_attention(
+            self._split(self.query(x_BLD)), *keys_values, attn_mask=keep_B11M, is_causal=is_causal
         )
-        y_BQD: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
-        return y_BQD
+        y_BLD: Tensor = self.output(mixed_BALE.transpose(1, 2).flatten(2))
+        return y_BLD
 
     def _split(self, x_BMD: Tensor) -> Tensor:
         batch, length, _ = x_BMD.shape
@@ -57,14 +60,14 @@ class Attention(nn.Module):
 
 @dataclass
 class Cache:
-    """Keys and values of self-attention at the positions that are decoded, with room for all: (B, N, T, D / N)."""
+    """Keys and values of self-attention at the positions decoded so far, with room for all: (B, A, T, E)."""
 
     keys: Tensor
     values: Tensor
     length: int = 0
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Take in one position; give all that there are."""
+        """Add one position; return all so far."""
         self.keys[:, :, self.length] = keys[:, :, 0]
         self.values[:, :, self.length] = values[:, :, 0]
         self.length += 1
@@ -89,9 +92,10 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x_BLD: Tensor, crossed: tuple[Tensor, Tensor], keep_B11T: Tensor, cache: Cache | None = None
     ) -> Tensor:
-        """All positions at once, or with a cache of those before it the next one (L = 1), which the cache takes in.
+        """All positions at once; or, with a cache of the earlier positions, the next one (L = 1), which it adds.
 
-        `crossed` are the frames' keys and values, of `cross_attention`; `keep_B11T` the frames that are a line's own.
+        `crossed` are the keys and values of the frames from `cross_attention`; `keep_B11T` is the mask of a line's own
+        frames.
         """
         y_BLD = self.self_attention_norm(x_BLD)
         own = self.self_attention.keys_values(y_BLD)
@@ -106,6 +110,28 @@ class DecoderLayer(nn.Module):
         return x_BLD + self.dropout(y_BLD)
 
 
+class Positions(nn.Module):
+    """The positions 0 to `length` - 1: rows of a table (length, D). A line longer than the table makes it grow."""
+
+    table_LD: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # not persistent: it is a constant, which neither weights nor checkpoints need
+        self.register_buffer("table_LD", torch.empty(TABLE_LENGTH, width), persistent=False)
+
+    def compute(self, length: int = TABLE_LENGTH) -> None:
+        """Fill the table, whose numbers a model built on the meta device lacks."""
+        old = self.table_LD
+        with torch.inference_mode(False):  # or training could not use a table that grew while reading
+            self.table_LD = to_tensor(positions(length, old.shape[1]), old.dtype, old.device)
+
+    def forward(self, length: int) -> Tensor:
+        if length > len(self.table_LD):
+            self.compute(2 * length)
+        return self.table_LD[:length]
+
+
 # --- model
 class Transformer(nn.Module):
     """Images (B, H, W, 1), their widths (B,) and labels (B, L) to logits (B, L + 1, K), zero past the end of a text."""
@@ -113,6 +139,7 @@ class Transformer(nn.Module):
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
         self.stem = stem.Stem(spec)
+        self.positions = Positions(spec.model_dim)
         self.embedding = nn.Embedding(spec.num_classes, spec.model_dim)
         self.dropout = nn.Dropout(spec.dropout)
         self.layers = nn.ModuleList(DecoderLayer(spec) for _ in range(spec.num_layers))
@@ -123,6 +150,7 @@ class Transformer(nn.Module):
         self, images_BHW1: Tensor, widths_B: Tensor, labels_BL: Tensor, *, batch_statistics: bool = False
     ) -> Tensor:
         memory_BTD, keep_B11T = self.memory(images_BHW1, widths_B, batch_statistics=batch_statistics)
+        labels_BL = labels_BL.to(images_BHW1.device, non_blocking=True)
         starts_BL = F.pad(labels_BL, (1, 0))  # the first character is predicted from class 0
         logits_BLK = self.head(self.decoded(starts_BL, memory_BTD, keep_B11T))
         keep_BL = stem.keep_first((labels_BL > 0).sum(1) + 1, starts_BL.shape[1])
@@ -130,13 +158,14 @@ class Transformer(nn.Module):
         return masked_BLK
 
     def memory(self, images_BHW1: Tensor, widths_B: Tensor, *, batch_statistics: bool = False) -> tuple[Tensor, Tensor]:
-        """Frames with their positions (B, T, D), and which are a line's own (B, 1, 1, T)."""
+        """Frames + positions (B, T, D), and the mask of each line's own frames (B, 1, 1, T)."""
         frames_BTD, frames_B = self.stem(images_BHW1, widths_B, batch_statistics=batch_statistics)
         total = frames_BTD.shape[1]
-        return frames_BTD + self.positions(total), stem.keep_first(frames_B, total)[:, None, None]
+        keep_BT = stem.keep_first(frames_B, total)
+        return frames_BTD + self.positions(total), keep_BT[:, None, None]
 
     def decoded(self, classes_BL: Tensor, memory_BTD: Tensor, keep_B11T: Tensor) -> Tensor:
-        """What the decoder makes of the classes before each position: (B, L, D)."""
+        """Output of the decoder (B, L, D) for the classes before each position."""
         x_BLD = self.dropout(self.embedded(classes_BL, self.positions(classes_BL.shape[1])))
         for layer in self.layers:
             x_BLD = layer(x_BLD, layer.cross_attention.keys_values(memory_BTD), keep_B11T)
@@ -147,27 +176,23 @@ class Transformer(nn.Module):
         """√D · embedding + position: (B, L, D)."""
         return self.embedding(classes_BL) * positions_LD.shape[1] ** 0.5 + positions_LD
 
-    def positions(self, length: int) -> Tensor:
-        """Of so many frames or characters, from 0 on: (length, D)."""
-        weight = self.embedding.weight
-        return to_tensor(positions(length, weight.shape[1]), weight.dtype, weight.device)
-
 
 # --- decoding
 @torch.inference_mode()
 def decode(model: Transformer, images_BHW1: Tensor, widths_B: Tensor, *, cached: bool) -> tuple[Tensor, Tensor]:
-    """Classes (B, T) and their log-probabilities (B, T), each the most probable one; see `common.recognizer.Decoder`.
+    """Greedy decoding: classes (B, T) and their log-probabilities (B, T); see `common.recognizer.Decoder`.
 
-    With the cache each step computes one position; without, all of those before it again.
+    With the cache each step computes one position; without, it computes all earlier positions again.
     """
     memory_BTD, keep_B11T = model.memory(images_BHW1, widths_B)
     batch, total, _ = memory_BTD.shape
     classes_BT = torch.zeros(batch, 1 + total, dtype=torch.int64, device=memory_BTD.device)  # column 0: the start
     log_probs_BT = memory_BTD.new_zeros(batch, total)
-    keep_B, frames_B = torch.ones_like(widths_B, dtype=torch.bool), keep_B11T.sum((1, 2, 3))
+    frames_B = keep_B11T.sum((1, 2, 3))
+    going_B = torch.ones_like(frames_B, dtype=torch.bool)
     if cached:
         positions_TD = model.positions(total)
-        # read anew at every step, so each head's in one piece
+        # every step reads them, so each head's are contiguous
         crossed = [
             tuple(x.contiguous() for x in layer.cross_attention.keys_values(memory_BTD)) for layer in model.layers
         ]
@@ -181,10 +206,10 @@ def decode(model: Transformer, images_BHW1: Tensor, widths_B: Tensor, *, cached:
         else:
             x_BLD = model.decoded(classes_BT[:, : t + 1], memory_BTD, keep_B11T)
         log_prob_B, class_B = model.head(x_BLD[:, -1]).log_softmax(1).max(1)
-        classes_BT[:, t + 1] = class_B * keep_B
-        log_probs_BT[:, t] = log_prob_B * keep_B
-        keep_B = keep_B & (class_B > 0) & (t + 1 < frames_B)
-        if not keep_B.any():
+        classes_BT[:, t + 1] = class_B * going_B
+        log_probs_BT[:, t] = log_prob_B * going_B
+        going_B = going_B & (class_B > 0) & (t + 1 < frames_B)
+        if not going_B.any():  # a GPU waits here at every step, which is what saves the steps after the last end
             break
     return classes_BT[:, 1:], log_probs_BT
 
@@ -195,12 +220,13 @@ def loss(
 ) -> Tensor:
     """Mean cross-entropy of the characters and of the end of each text, nats."""
     logits_BLK = model(images_BHW1, widths_B, labels_BL, batch_statistics=True)
-    targets_BL = F.pad(labels_BL, (0, 1))  # class 0 is the end
-    keep_BL = stem.keep_first(label_lengths_B + 1, targets_BL.shape[1])
+    device = logits_BLK.device
+    targets_BL = F.pad(labels_BL.to(device, non_blocking=True), (0, 1))  # class 0 is the end
+    keep_BL = stem.keep_first(label_lengths_B.to(device, non_blocking=True) + 1, targets_BL.shape[1])
     return F.cross_entropy(logits_BLK.flatten(0, 1), targets_BL.where(keep_BL, IGNORED).flatten(), ignore_index=IGNORED)
 
 
-# --- training step: the same for every rung, see train.fit
+# --- training step: shared by all rungs, see train.fit
 
 
 # --- weights

@@ -22,7 +22,7 @@ from common.data import emnist
 from common.data.characters import CharacterDataset, CharacterSplit
 from common.data.line_image import to_height
 from common.data.lines import LineDataset, LineSplit
-from common.data.prepared import Line, prepare
+from common.data.prepared import Line, file_states, prepare
 from common.data.prose import Part, draw_text
 
 TRAIN_LINES, VALIDATION_LINES, TEST_LINES = 8000, 500, 1000
@@ -51,8 +51,7 @@ def load(folder: Path | None, *, height: int, examples: int, max_characters: int
         UserError: EMNIST's files cannot be downloaded or are damaged.
     """
     chosen = emnist.locate(folder, "byclass")
-    stats = [(path.name, path.stat()) for path in sorted(chosen.glob("emnist-byclass-*"))]
-    files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    files = file_states(chosen, sorted(chosen.glob("emnist-byclass-*")))
 
     @cache
     def characters() -> CharacterDataset:

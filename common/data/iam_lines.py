@@ -1,11 +1,15 @@
-"""`iam_lines`: the handwritten lines of the IAM database, in either of the two layouts that it comes in.
+"""`iam_lines`: the handwritten lines of the IAM database, in either of its two layouts.
 
-`ascii/lines.txt` (or `lines.txt`) with one image per line, `lines/a01/a01-000u/a01-000u-00.png`; or `xml/FORM.xml`
-with the scanned forms, `forms/FORM.png`, out of which the lines are cut by the boxes of their words. Lines whose
-segmentation is marked `err` are kept, as is usual: their text is right.
+- `ascii/lines.txt` (or `lines.txt`), with one image per line, such as `lines/a01/a01-000u/a01-000u-00.png`.
+- `xml/FORM.xml`, with the scanned forms, `forms/FORM.png`. The lines are cut out of the forms by the boxes of their
+  words.
+
+Lines whose segmentation is marked `err` are kept, as is usual, because their text is right.
 
 Source: Marti & Bunke 2002, "The IAM-database".
 """
+
+# H height, W width
 
 from __future__ import annotations
 
@@ -18,41 +22,42 @@ from xml.sax.saxutils import unescape
 import numpy as np
 
 from common.data.dataset import Refused
-from common.data.folder import read_utf8
 from common.data.images import load_image
 from common.data.line_image import to_line
 from common.data.lines import LineDataset
-from common.data.prepared import Line, prepare
+from common.data.prepared import Line, file_states, prepare
 from common.data.splits import by_group, by_split
+from common.data.text import read_utf8
 from common.errors import UserError
 
-_VERSION = 2  # of what is done to an image
-# the standard writer-independent split: a file of ids each
+_VERSION = 2  # of the normalisation of images; increase it to prepare cached lines again
+# the standard writer-independent split: each file has the ids of its lines
 _LISTS = {
     "trainset": "train",
     "validationset1": "validation",
     "validationset2": "validation",
     "testset": "test",
 }
-_ID = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+-[A-Za-z0-9]+")  # of a line; nothing else may become part of a path
+_ID = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+-[A-Za-z0-9]+")  # of a line: nothing else may become part of a path
 _FORM_ID = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+")
-_FIELDS = 9  # of a row of lines.txt: id, result, grey level, components, x, y, w, h, text
+_FIELDS = 9  # in a row of lines.txt: id, result, grey level, components, x, y, w, h, text
 _EDGE = 4  # pixels of paper around the boxes of a line's words
 
 
 def load(folder: Path, *, height: int) -> LineDataset:
-    """IAM's lines in the standard split, if its lists of ids are there, else by writer, or by form.
+    """Load IAM's lines, in the standard split if its lists of ids are there.
 
-    The lists are trainset.txt, validationset1.txt, validationset2.txt and testset.txt, anywhere in the folder; both of
-    the validation sets validate.
+    The lists are trainset.txt, validationset1.txt, validationset2.txt and testset.txt, anywhere in the folder. The two
+    validation sets are joined. Without the lists, the splits are drawn at random: by writer if there are XML files, or
+    by form.
 
     Args:
-        folder: of either layout.
-        height: of the line images, pixels.
+        folder: a folder in either layout.
+        height: height of the lines, pixels.
 
     Raises:
-        UserError: neither layout; an index or XML file that is not what it must be; a missing image; lists that name
-            none of the lines.
+        UserError: the folder has neither layout. An index or an XML file has another form. An image is missing. The
+            lists name none of the lines.
     """
     index = next((path for path in (folder / "ascii" / "lines.txt", folder / "lines.txt") if path.is_file()), None)
     forms = sorted((folder / "xml").glob("*.xml"))
@@ -60,8 +65,7 @@ def load(folder: Path, *, height: int) -> LineDataset:
         raise UserError(f"{folder} is no IAM folder; expected ascii/lines.txt with lines/, or xml/ with forms/")
     sources = [index] if index else forms
     images = sorted((folder / ("lines" if index else "forms")).rglob("*.png"))
-    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in [*sources, *images]]
-    state = [_VERSION, height, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    state = [_VERSION, height, file_states(folder, [*sources, *images])]
     prepared = prepare(
         "iam_lines", state, lambda: _from_index(folder, index, height) if index else _from_forms(folder, forms, height)
     )
@@ -71,12 +75,12 @@ def load(folder: Path, *, height: int) -> LineDataset:
         if not any(splits):
             raise UserError(f"the lists of ids in {folder} name none of its lines; expected ids such as a01-000u-00")
         return by_split("iam_lines", prepared, splits)
-    assert prepared.lines.writers_N is not None, "prepared lines have their groups"
+    assert prepared.lines.writers_N is not None, "every prepared line has a group"
     return by_group("iam_lines", prepared, [prepared.groups[i] for i in prepared.lines.writers_N])
 
 
 def _standard_split(folder: Path) -> dict[str, str]:
-    """Line id to split; empty if the lists are not there."""
+    """The split of each line id; empty without the lists of ids."""
     split_of: dict[str, str] = {}
     for name, split in _LISTS.items():
         for path in sorted(folder.rglob(f"{name}.txt")):
@@ -91,8 +95,8 @@ def _from_index(folder: Path, index: Path, height: int) -> Iterator[Line | Refus
         fields = row.split(" ", _FIELDS - 1)
         if len(fields) < _FIELDS or not _ID.fullmatch(fields[0]):
             raise UserError(
-                f"{index.name}, line {number}: {row[:40]!r} is not a row of IAM's; expected {_FIELDS} fields "
-                "that begin with an id such as a01-000u-00"
+                f"{index.name}, line {number}: {row[:40]!r} is not a row of IAM's; expected {_FIELDS} fields, "
+                "the first of them an id such as a01-000u-00, so copy the file again"
             )
         name, text = fields[0], _text(fields[-1].replace("|", " "))
         form = name.rpartition("-")[0]
@@ -107,7 +111,9 @@ def _from_forms(folder: Path, forms: list[Path], height: int) -> Iterator[Line |
         form = _parse(path)
         form_id = form.get("id", path.stem)
         if not _FORM_ID.fullmatch(form_id):
-            raise UserError(f"{path.name}: the form's id is {form_id!r}; expected one such as a01-000u")
+            raise UserError(
+                f"{path.name}: the form's id is {form_id!r}; expected one such as a01-000u, copy the file again"
+            )
         image_path = folder / "forms" / f"{form_id}.png"
         if not image_path.is_file():
             raise UserError(
@@ -131,31 +137,34 @@ def _from_forms(folder: Path, forms: list[Path], height: int) -> Iterator[Line |
 
 
 def _parse(path: Path) -> Element:
-    # slow to import, and most data needs none of it
+    # slow to import, and most data does not need it
     from defusedxml.ElementTree import parse
 
     try:
         form = parse(path).getroot()
-    except (ParseError, LookupError, ValueError) as error:  # declared entities; an encoding that does not exist
-        raise UserError(f"{path.name} cannot be read ({error}); expected a form of IAM's") from None
+    except (ParseError, LookupError, ValueError) as error:  # the last two: declared entities, an unknown encoding
+        raise UserError(f"{path.name} cannot be read ({error}); expected a form of IAM's, copy it again") from None
     if form is None or form.tag != "form":
-        raise UserError(f"{path.name} is no form of IAM's; its first element must be <form>")
+        raise UserError(f"{path.name} is no form of IAM's; expected <form> as its first element, copy it again")
     return form
 
 
 def _text(text: str) -> str:
-    """Quotes and ampersands as they were written: some releases escape them, in XML once more than XML does."""
+    """The text without escapes. Some releases escape quotes and ampersands once more than their format needs."""
     return unescape(text, {"&quot;": '"', "&apos;": "'"})
 
 
 def _boxes(path: Path, name: str, line: Element) -> np.ndarray:
-    """Left, top, right and bottom of each component, pixels of the form."""
+    """Left, top, right and bottom of each component of the line, in pixels of the form."""
     try:
         numbers = [
             [int(cmp.get(key, "")) for key in ("x", "y", "width", "height")] for cmp in line.iterfind("word/cmp")
         ]
     except ValueError:
-        raise UserError(f"{path.name}, line {name}: a box is not made of whole numbers; restore the file") from None
+        raise UserError(
+            f"{path.name}, line {name}: a box has a missing or fractional coordinate; "
+            "expected whole numbers, copy the file again"
+        ) from None
     boxes = np.array(numbers, dtype=np.int64).reshape(-1, 4)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 

@@ -24,7 +24,7 @@ from common.data.dataset import Refused
 from common.data.images import load_image
 from common.data.line_image import darkness, full_contrast, to_height
 from common.data.lines import LineDataset
-from common.data.prepared import Line, prepare
+from common.data.prepared import Line, file_states, prepare
 from common.data.splits import by_group
 from common.data.threshold import otsu
 from common.data.xml_pages import Page, Points, TextLine, read_page
@@ -59,8 +59,7 @@ def load(folder: Path, *, height: int, writer_pattern: str = "") -> LineDataset:
     if not files:
         raise UserError(f"{folder} holds no .xml file; expected ALTO or PAGE files with their images beside them")
     writers = {file.stem: _writer(file.stem, pattern) for file in files}
-    seen = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
-    state = [_VERSION, height, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in seen]]
+    state = [_VERSION, height, file_states(folder, (path for path in sorted(folder.iterdir()) if path.is_file()))]
 
     def lines() -> Iterator[Line | Refused]:
         for file in files:

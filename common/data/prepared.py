@@ -13,7 +13,7 @@ import tempfile
 import threading
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -56,6 +56,12 @@ class Prepared:
     """Its writers are the numbers of the groups."""
     groups: tuple[str, ...]
     refused: tuple[Refused, ...]
+
+
+def file_states(folder: Path, paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name relative to `folder`, size in bytes and time of change in nanoseconds of each file, for `prepare`."""
+    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in paths]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def prepare(

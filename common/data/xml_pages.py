@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from xml.etree.ElementTree import ParseError  # the error only; defusedxml parse
 import numpy as np
 from jaxtyping import Float
 
+from common.data.text import normalised
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def _alto_line(path: Path, number: int, line: Element) -> TextLine:
     if baseline and len(numbers_of(where, baseline)) == 1:  # ALTO up to 4.0: its height on the page
         ends = (outline[:, 0].min(), outline[:, 0].max()) if len(outline) else ()
         baseline = " ".join(f"{x} {baseline}" for x in ends)
-    return TextLine(number=number, text=_clean(_alto_text(line)), outline=outline, baseline=points_of(where, baseline))
+    return TextLine(
+        number=number, text=normalised(_alto_text(line)), outline=outline, baseline=points_of(where, baseline)
+    )
 
 
 def _alto_text(line: Element) -> str:
@@ -152,7 +154,7 @@ def _page_line(path: Path, number: int, line: Element) -> TextLine:
     readings = sorted(line.findall("TextEquiv"), key=lambda reading: _index(where, reading))
     return TextLine(
         number=number,
-        text=_clean(readings[0].findtext("Unicode") or "") if readings else "",
+        text=normalised(readings[0].findtext("Unicode") or "") if readings else "",
         outline=points_of(where, "" if coordinates is None else coordinates.get("points", "")),
         baseline=points_of(where, "" if baseline is None else baseline.get("points", "")),
     )
@@ -175,10 +177,6 @@ def _size(path: Path, width: str | None, height: str | None) -> tuple[int, int] 
         return None
     across, down = numbers_of(path.name, f"{width} {height}")
     return round(across), round(down)
-
-
-def _clean(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def numbers_of(where: str, text: str) -> list[float]:

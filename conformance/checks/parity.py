@@ -136,6 +136,23 @@ def gradients_ignore_dropout(subject: Subject) -> float:
     return subject.hold("gradients", gradients, reference_gradients(replace(spec, dropout=0.0)))
 
 
+def gradients_are_the_same_twice(subject: Subject) -> float:
+    """A second call of `loss_and_gradients` returns the loss and the gradients of the first, and no weight has moved.
+
+    On a CPU to the last bit. On a GPU within the gates, because some of its sums have no fixed order.
+    """
+    spec = golden.small(subject.rung)
+    weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
+    model = subject.model(spec, weights)
+    first_loss, first = model.loss_and_gradients(batch)
+    second_loss, second = model.loss_and_gradients(batch)
+    hold_exactly(model.export_weights(), weights)
+    if subject.device == "cpu":
+        return hold_exactly({"loss": np.array(second_loss), **second}, {"loss": np.array(first_loss), **first})
+    worst = subject.hold("loss", {"loss": np.array(second_loss)}, {"loss": np.array(first_loss)})
+    return max(worst, subject.hold("gradients", second, first))
+
+
 # --- training
 def every_batch_is_seen(subject: Subject) -> float:
     """Training takes each epoch's batches byte for byte, the last and smaller one included, and no other."""

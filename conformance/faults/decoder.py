@@ -234,7 +234,7 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="transformer",
         edits={
-            "numpy": Edit("normalization.py", "variance_N1 + NORM_EPSILON", "variance_N1 + 1e-6"),
+            "numpy": Edit("normalization.py", "variance_R1 + NORM_EPSILON", "variance_R1 + 1e-6"),
             "pytorch": Edit(
                 "transformer.py",
                 "self.norm = nn.LayerNorm(spec.model_dim, eps=NORM_EPSILON)",
@@ -252,7 +252,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="transformer",
         edits={
             "numpy": Edit(
-                "attention.py", "    dscores_BALS -= (dscores_BALS * shares_BALS).sum(axis=3, keepdims=True)\n", ""
+                "attention.py", "    dscores_BALM -= (dscores_BALM * shares_BALM).sum(axis=3, keepdims=True)\n", ""
             )
         },
     ),
@@ -261,7 +261,7 @@ FAULTS: tuple[Fault, ...] = (
         meaning="the mean and the variance are taken for constants; frameworks bring their own",
         check="gradients_match_finite_differences",
         rung="transformer",
-        edits={"numpy": Edit("normalization.py", "(dnormal - shared) * inverse_N1", "dnormal * inverse_N1")},
+        edits={"numpy": Edit("normalization.py", "(dnormal - shared) * inverse_R1", "dnormal * inverse_R1")},
     ),
     Fault(
         name="embedding not dropped",

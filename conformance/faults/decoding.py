@@ -14,7 +14,7 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit(
                 "transformer.py",
-                "stem.keep_columns(label_lengths_B + 1, targets_BL.shape[1])",
+                "keep_first(label_lengths_B + 1, targets_BL.shape[1])",
                 "xp.ones(targets_BL.shape, bool)",
             ),
             "pytorch": Edit("transformer.py", "targets_BL.where(keep_BL, IGNORED)", "targets_BL"),
@@ -28,12 +28,8 @@ FAULTS: tuple[Fault, ...] = (
         check="loss_agrees",
         rung="transformer",
         edits={
-            "numpy": Edit(
-                "transformer.py", "stem.keep_columns(label_lengths_B + 1,", "stem.keep_columns(label_lengths_B,"
-            ),
-            "pytorch": Edit(
-                "transformer.py", "stem.keep_first(label_lengths_B + 1,", "stem.keep_first(label_lengths_B,"
-            ),
+            "numpy": Edit("transformer.py", "keep_first(label_lengths_B + 1,", "keep_first(label_lengths_B,"),
+            "pytorch": Edit("transformer.py", "non_blocking=True) + 1, targets", "non_blocking=True), targets"),
             "keras": Edit("transformer.py", "<= ends_B1", "< ends_B1"),
             "jax": Edit("transformer.py", "keep_own(label_lengths_B + 1,", "keep_own(label_lengths_B,"),
         },

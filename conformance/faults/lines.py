@@ -92,11 +92,13 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "_turn(lengths_B, length)", "_turn(xp.full_like(lengths_B, length), length)"),
+            "numpy": Edit(
+                "lstm.py", "reversal(lengths_B, length)", "reversal(xp.full_like(lengths_B, length), length)"
+            ),
             "pytorch": Edit(
                 "lstm_ctc.py",
-                "pack_padded_sequence(x_BTC, lengths_B,",
-                "pack_padded_sequence(x_BTC, 0 * lengths_B + total,",
+                "self.back(reverse(x_BTC, frames_B))",
+                "self.back(x_BTC.flip(1))",
             ),
             "keras": Edit("lstm_ctc.py", "(x, mask=keep_BT)", "(x)"),
             "jax": Edit(
@@ -108,21 +110,29 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="backward outputs not turned back",
-        meaning="the backward direction's outputs stay in the order it ran; PyTorch and Keras turn them",
+        meaning="the backward direction's outputs stay in the order it ran; Keras reverses them itself",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "[forward_TBH, backward_TBH[turn]]", "[forward_TBH, backward_TBH]"),
+            "numpy": Edit("lstm.py", "[forward_TBU, backward_TBU[reverse_TB]]", "[forward_TBU, backward_TBU]"),
+            "pytorch": Edit("lstm_ctc.py", "reverse(back_BTU, frames_B)], 2)", "back_BTU], 2)"),
             "jax": Edit("lstm_ctc.py", "h_T2BU[::-1, 1]", "h_T2BU[:, 1]"),
         },
     ),
     Fault(
         name="outputs in the other order",
-        meaning="backward's before forward's; PyTorch and Keras put them side by side",
+        meaning="backward's before forward's; Keras concatenates them itself",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "[forward_TBH, backward_TBH[turn]]", "[backward_TBH[turn], forward_TBH]"),
+            "numpy": Edit(
+                "lstm.py", "[forward_TBU, backward_TBU[reverse_TB]]", "[backward_TBU[reverse_TB], forward_TBU]"
+            ),
+            "pytorch": Edit(
+                "lstm_ctc.py",
+                "[ahead_BTU, reverse(back_BTU, frames_B)]",
+                "[reverse(back_BTU, frames_B), ahead_BTU]",
+            ),
             "jax": Edit("lstm_ctc.py", "[h_T2BU[:, 0], h_T2BU[::-1, 1]]", "[h_T2BU[::-1, 1], h_T2BU[:, 0]]"),
         },
     ),
@@ -134,7 +144,7 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("lstm_ctc.py", '("forward", "backward")', '("backward", "forward")'),
             "pytorch": Edit(
-                "lstm_ctc.py", "'backward' if direction else 'forward'", "'forward' if direction else 'backward'"
+                "lstm_ctc.py", '{"ahead": "forward", "back": "backward"}', '{"ahead": "backward", "back": "forward"}'
             ),
             "keras": Edit(
                 "lstm_ctc.py",
@@ -150,7 +160,7 @@ FAULTS: tuple[Fault, ...] = (
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm.py", "dc * c_2TBH[:, t],", "dc * c_2TBH[:, t + 1],"),
+            "numpy": Edit("lstm.py", "dc * c_2TBU[:, t],", "dc * c_2TBU[:, t + 1],"),
             "jax": Edit("lstm_ctc.py", "dc * c_before", "dc * c"),
         },
     ),
@@ -221,7 +231,9 @@ FAULTS: tuple[Fault, ...] = (
         meaning="a frame's own probability stands in the sums from both sides; frameworks bring their own",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
-        edits={"numpy": Edit("ctc.py", "backward_BTS - emitted_BTS - log_p_B", "backward_BTS - log_p_B")},
+        edits={
+            "numpy": Edit("ctc.py", "backward_BTS[reverse] - emitted_BTS - log_p_B", "backward_BTS[reverse] - log_p_B")
+        },
     ),
     Fault(
         name="dropout missing after the last layer",
@@ -230,7 +242,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={
             "numpy": Edit("lstm_ctc.py", "dropout(x_BTC, spec.dropout, rng)", "dropout(x_BTC, 0, rng)"),
-            "pytorch": Edit("lstm_ctc.py", "x_BTC = self.dropout(x_BTC)", "x_BTC = x_BTC * 1"),
+            "pytorch": Edit("lstm_ctc.py", "self.dropout(lstm(x_BTC, frames_B))", "lstm(x_BTC, frames_B)"),
             "keras": Edit("lstm_ctc.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
             "jax": Edit("lstm_ctc.py", "deterministic=rngs is None", "deterministic=True"),
         },

@@ -51,9 +51,9 @@ FAULTS: tuple[Fault, ...] = (
         rung="cnn",
         edits={
             "numpy": Edit(
-                "ops.py",
-                "kernel = kernel_33CO.reshape(-1, out_channels)",
-                "kernel = (kernel_33CO if kernel_33CO.shape[2] != kernel_33CO.shape[3] else kernel_33CO.transpose(0, 1, 3, 2)).reshape(-1, out_channels)",
+                "convolution.py",
+                "kernel = kernel_R3CO.reshape(-1, out_channels)",
+                "kernel = (kernel_R3CO if kernel_R3CO.shape[2] != kernel_R3CO.shape[3] else kernel_R3CO.transpose(0, 1, 3, 2)).reshape(-1, out_channels)",
             ),
             "pytorch": Edit(
                 "cnn.py",
@@ -134,9 +134,9 @@ FAULTS: tuple[Fault, ...] = (
         rung="cnn",
         edits={
             "numpy": Edit(
-                "ops.py",
-                "kernel = kernel_33CO.reshape(-1, out_channels)",
-                "kernel = kernel_33CO[::-1, ::-1].reshape(-1, out_channels)",
+                "convolution.py",
+                "kernel = kernel_R3CO.reshape(-1, out_channels)",
+                "kernel = kernel_R3CO[::-1, ::-1].reshape(-1, out_channels)",
             ),
             "pytorch": Edit("cnn.py", "tensor.permute(2, 3, 1, 0) if", "tensor.flip(2, 3).permute(2, 3, 1, 0) if"),
             "keras": Edit(
@@ -157,7 +157,7 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="cnn",
         edits={
-            "numpy": Edit("ops.py", "((0, 0), (1, 1), (1, 1), (0, 0))", "((0, 0), (2, 0), (2, 0), (0, 0))"),
+            "numpy": Edit("convolution.py", "(padding, padding), (1, 1)", "(2 * padding, 0), (2, 0)"),
             "pytorch": Edit(
                 "cnn.py",
                 "F.relu(conv(x_BCHW), inplace=True)",

@@ -18,8 +18,8 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("stem.py", "x_BHWC *= keep_BW[:, None, :, None]", "x_BHWC *= 1"),
-            "pytorch": Edit("stem.py", "keep_BHW.flatten()", "(keep_BHW | True).flatten()"),
+            "numpy": Edit("stem.py", "masked_relu(x_BHWC, keep_BW)", "masked_relu(x_BHWC, keep_BW | True)"),
+            "pytorch": Edit("stem.py", "F.relu(x_XC * keep_1X.t(), inplace=True)", "F.relu(x_XC)"),
             "keras": Edit("stem.py", "self.bias) * keep_B1W1", "self.bias)"),
             "jax": Edit("stem.py", "return jnp.where(keep_B1W1, x_BHWC, 0), widths_B", "return x_BHWC, widths_B"),
         },
@@ -30,7 +30,7 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("stem.py", "arange(width) < widths_B", "arange(width) >= widths_B"),
+            "numpy": Edit("ops.py", "arange(total) < lengths_B", "arange(total) >= lengths_B"),
             "pytorch": Edit("stem.py", ") < lengths_B[:, None]", ") >= lengths_B[:, None]"),
             "keras": Edit("stem.py", ") < widths_B[:, None]", ") >= widths_B[:, None]"),
             "jax": Edit("stem.py", "arange(width) < widths_B", "arange(width) >= widths_B"),
@@ -108,9 +108,7 @@ FAULTS: tuple[Fault, ...] = (
                 "xp.broadcast_to(xp.ones_like(keep_BW)[:, None], ",
             ),
             "pytorch": Edit(
-                "stem.py",
-                ".index_select(0, own_P), batch_statistics=batch_statistics)",
-                ", batch_statistics=batch_statistics).index_select(0, own_P)",
+                "stem.py", "x_BHWC.flatten(0, 2), keep_1X,", "x_BHWC.flatten(0, 2), torch.ones_like(keep_1X),"
             ),
             "keras": Edit(
                 "stem.py", "self.batch_statistics(x, keep_B1W1)", "self.batch_statistics(x, ops.ones_like(keep_B1W1))"
@@ -120,10 +118,13 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="batch norm's derivative cut short",
-        meaning="the mean and the variance are taken for constants; frameworks bring their own",
+        meaning="the mean and the variance are taken for constants; Keras and JAX derive theirs",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
-        edits={"numpy": Edit("normalization.py", "dx = xp.subtract(dy, shared, out=dy)", "dx = dy")},
+        edits={
+            "numpy": Edit("normalization.py", "dx = xp.subtract(dy, shared, out=products)", "dx = dy.copy()"),
+            "pytorch": Edit("stem.py", "torch.sub(dy_XC, shared_XC, out=shared_XC)", "dy_XC.clone()"),
+        },
     ),
     # --- running statistics
     Fault(
@@ -147,7 +148,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit(
                 "normalization.py", "count), mean_C, variance_C", "count), mean_C, variance_C * count / (count - 1)"
             ),
-            "pytorch": Edit("stem.py", "variance_C.detach()", "variance_C.detach() * len(x_PC) / (len(x_PC) - 1)"),
+            "pytorch": Edit("stem.py", "lerp_(variance_C,", "lerp_(variance_C * keep_1X.sum() / (keep_1X.sum() - 1),"),
             "keras": Edit("stem.py", "(self.variance, variance))", "(self.variance, variance * count / (count - 1)))"),
             "jax": Edit(
                 "stem.py",

@@ -119,7 +119,7 @@ def test_batch_norm_of_pytorch_keeps_the_unbiased_variance_and_ours_the_biased()
     norm = BatchNorm(1)
     for tensor in norm.state_dict().values():
         tensor.fill_(0)
-    norm(torch.tensor([[-1.0], [1.0]]), batch_statistics=True)
+    norm(torch.tensor([[-1.0], [1.0]]), torch.ones(1, 2), batch_statistics=True)
     assert float(norm.variance) == pytest.approx(0.1)  # a tenth of the way from 0 to 1
 
 
