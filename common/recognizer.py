@@ -30,6 +30,7 @@ State = Mapping[str, np.ndarray]
 """All that a training loop needs to continue: weights, optimizer slots, counters, random state. The loop names them."""
 
 
+@runtime_checkable
 class TrainingRun(Protocol):
     """One training run, as an implementation's loop sees it; see `common.training.run.Run`.
 
