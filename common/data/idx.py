@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and EMNIST: a header with the sizes, then the bytes.
+"""IDX files, the format of MNIST and EMNIST: a header with the shape, then the bytes.
 
 Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
 """
@@ -23,13 +23,13 @@ from common.errors import UserError
 
 SIZE = 28
 _UNSIGNED_BYTES = 0x08
-# four times the largest known file (EMNIST byclass, 547 MB), so that a gzip bomb cannot fill the memory
+# four times the largest known file (EMNIST byclass, 547 MB): a gzip bomb must not fill the memory
 _MOST_BYTES = 1 << 31
 _CHUNK = 1 << 20
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """The file of that name in `folder`: plain or gzip, spelt `-idx3-ubyte` or `.idx3-ubyte`; None if missing."""
+    """The path of a file in `folder`, plain or gzip, spelt `-idx3-ubyte` or `.idx3-ubyte`; None if it is missing."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for path in (folder / spelling, folder / f"{spelling}.gz"):
             if path.exists():
@@ -38,10 +38,15 @@ def find_idx(folder: Path, name: str) -> Path | None:
 
 
 def read_idx(path: Path, *, dims: int) -> UInt8[np.ndarray, "..."]:
-    """The array in an IDX file of unsigned bytes with `dims` dimensions, plain or gzip.
+    """Read an IDX file of unsigned bytes, plain or gzip.
+
+    Args:
+        path: the file.
+        dims: number of the array's dimensions.
 
     Raises:
-        UserError: the file is missing, unreadable or no IDX file, or is shorter or longer than its header says.
+        UserError: the file is missing, cannot be read, is not such an IDX file, or is shorter or longer than its header
+            says.
     """
     try:
         with path.open("rb") as raw:
@@ -58,7 +63,9 @@ def read_idx(path: Path, *, dims: int) -> UInt8[np.ndarray, "..."]:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is corrupt gzip ({error}); copy or download it again") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; expected an IDX file that you may read") from None
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}; expected an IDX file that you have permission to read"
+        ) from None
 
 
 def _read(file: io.BufferedIOBase, path: Path, dims: int) -> UInt8[np.ndarray, "..."]:
@@ -76,40 +83,43 @@ def _read(file: io.BufferedIOBase, path: Path, dims: int) -> UInt8[np.ndarray, "
     expected = math.prod(shape)
     sizes = "×".join(map(str, shape))
     if expected > _MOST_BYTES:
-        raise UserError(f"{path} says it holds {sizes} bytes, more than {_MOST_BYTES:,}; its header must be corrupt")
-    # read what is there, piece by piece: the header's word is no reason to allocate
+        raise UserError(
+            f"{path} says it holds {sizes} bytes, more than {_MOST_BYTES:,}; its header must be corrupt, copy it again"
+        )
+    # read in chunks and allocate only for bytes that exist: the header may be wrong
     content = bytearray()
     while len(content) <= expected and (chunk := file.read(min(_CHUNK, expected + 1 - len(content)))):
         content += chunk
     if len(content) < expected:
         raise UserError(
-            f"{path} holds {len(content):,} bytes after its header, which says {sizes} = {expected:,}; copy it again"
+            f"{path} holds {len(content):,} bytes after its header of {sizes} = {expected:,}; copy it again"
         )
     if len(content) > expected:
         raise UserError(
-            f"{path} holds more than the {expected:,} bytes ({sizes}) that its header says; "
+            f"{path} holds more than the {expected:,} bytes ({sizes}) of its header; "
             "the file or its header is damaged, copy it again"
         )
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def write_idx(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
-    """Write `array` as an IDX file, gzip if the name ends in .gz."""
+    """Write `array` as an IDX file; as gzip if the name ends in .gz."""
     header = struct.pack(f">4B{array.ndim}I", 0, 0, _UNSIGNED_BYTES, array.ndim, *array.shape)
     content = header + array.tobytes()
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def read_characters(folder: Path, part: str, class_of: Mapping[int, int]) -> CharacterSplit:
-    """Images and labels of `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte` in `folder`.
+    """Read the images and labels in `PART-images-idx3-ubyte` and `PART-labels-idx1-ubyte`.
 
     Args:
-        folder: that holds the two files.
-        part: what their names start with.
-        class_of: class of each label that may occur.
+        folder: the folder with the two files.
+        part: start of their names.
+        class_of: the class of each valid label.
 
     Raises:
-        UserError: a file is missing or damaged, the counts disagree, a label has no class, or images are not 28×28.
+        UserError: a file is missing or damaged, the numbers of images and labels differ, a label has no class, or the
+            images are not 28×28.
     """
     images_path, labels_path = (
         find_idx(folder, name) or folder / name for name in (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
@@ -118,14 +128,16 @@ def read_characters(folder: Path, part: str, class_of: Mapping[int, int]) -> Cha
     labels_N = read_idx(labels_path, dims=1)
     if images_NHW.shape[1:] != (SIZE, SIZE):
         height, width = images_NHW.shape[1:]
-        raise UserError(f"{images_path} holds images of {height}×{width} pixels; expected {SIZE}×{SIZE}")
+        raise UserError(
+            f"{images_path} holds images of {height}×{width} pixels; expected {SIZE}×{SIZE}, use other files"
+        )
     if len(images_NHW) != len(labels_N):
         raise UserError(
             f"{images_path} holds {len(images_NHW):,} images but {labels_path.name} {len(labels_N):,} labels; "
             "expected one label per image, check that both files belong together"
         )
     if not len(labels_N):
-        raise UserError(f"{images_path} holds no images; expected at least one")
+        raise UserError(f"{images_path} holds no images; expected at least one, use another file")
     return CharacterSplit(images_NHW=images_NHW, labels_N=_classes(labels_N, labels_path, class_of))
 
 

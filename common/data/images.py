@@ -1,4 +1,4 @@
-"""Image files of any kind, as grey levels."""
+"""Read image files of any kind as grey levels."""
 
 # H height, W width
 
@@ -15,18 +15,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 from common.errors import UserError
 
 MAX_PIXELS = 89_478_485
-"""Pixels of the largest image that is decoded: Pillow's own limit, above which it suspects a decompression bomb."""
+"""Pixels of the largest image that is decoded. This is Pillow's own limit against decompression bombs."""
 
 
 def _silence_libtiff() -> None:
-    """Stop libtiff from printing to stderr what it finds wrong with a file.
+    """Stop libtiff from printing its errors and warnings to stderr.
 
-    It prints from C, where neither `warnings` nor `sys.stderr` can catch it. Pillow raises an error for a file that it
-    cannot read, and that error becomes ours. The change holds for the whole process, from before any thread exists:
-    redirecting stderr around each image would swallow what other threads print meanwhile.
+    libtiff prints from C, so neither `warnings` nor `sys.stderr` can catch the text. It is not needed: Pillow raises an
+    error for a file that it cannot read, and `load_image` reports that error. The change applies to the whole process.
+    Redirecting stderr around each image would also hide the output of other threads.
     """
     try:
-        library = ctypes.CDLL(_imaging.__file__)  # symbols of the libraries that it is linked with are found too
+        library = ctypes.CDLL(_imaging.__file__)  # also finds symbols of the libraries that it is linked with
         handlers = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
     except (OSError, AttributeError):  # a Pillow without libtiff, or with libtiff inside, as on Windows
         return
@@ -39,10 +39,10 @@ _silence_libtiff()
 
 
 def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
-    """The image as grey levels, upright, white 255 on black 0; of an animation, the first frame.
+    """Read an image as grey levels: white 255, black 0, turned upright. An animation is read as its first frame.
 
     Args:
-        source: a file's path, or a file's content.
+        source: path of a file, or the content of a file.
 
     Raises:
         UserError: the file is missing, is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
@@ -67,22 +67,22 @@ def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
         raise UserError(f"{name} {what}; expected PNG, JPEG, GIF, WebP, TIFF or BMP") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's decoders raise these for damaged files
         raise UserError(
-            f"{name} cannot be read ({error}); expected a whole image file, save or copy it again"
+            f"{name} cannot be read ({error}); expected a complete image file, save or copy it again"
         ) from None
 
 
 def grey_levels(image: Image.Image | np.ndarray) -> UInt8[np.ndarray, "H W"]:
-    """A Pillow image, or an array (height, width) of uint8, as grey levels.
+    """Convert a Pillow image to grey levels. An array of uint8 with shape (height, width) is returned unchanged.
 
     Raises:
-        UserError: the array is not of this kind.
+        UserError: the array has another type or shape, or is empty.
     """
     if not isinstance(image, np.ndarray):
         return _grey(image)
     if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
         raise UserError(
-            f"the image is an array of {image.dtype} with shape {image.shape}; expected uint8 grey levels, "
-            "(height, width)"
+            f"the image is an array of {image.dtype} with shape {image.shape}; expected uint8 grey levels with "
+            "shape (height, width), so convert it"
         )
     return image
 
@@ -90,7 +90,7 @@ def grey_levels(image: Image.Image | np.ndarray) -> UInt8[np.ndarray, "H W"]:
 def _grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:
     if image.mode.startswith("I;16"):
         return _to_bytes(np.asarray(image).astype(np.float64) / 257)
-    if image.mode in ("I", "F"):  # no known range
+    if image.mode in ("I", "F"):  # their range is unknown, so the image's own range is used
         levels_HW = np.nan_to_num(np.asarray(image).astype(np.float64))
         low, high = levels_HW.min(), levels_HW.max()
         return _to_bytes(255 * (levels_HW - low) / max(high - low, 1e-9))
@@ -101,7 +101,7 @@ def _grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:
     if not solid_HW.any():
         return np.zeros(grey_HW.shape, dtype=np.uint8)
     level = float(np.median(grey_HW[solid_HW]))
-    # mostly transparent: what is solid is the ink, and the paper its opposite; else the paper shows through
+    # if most of the image is transparent, the solid part is ink, else mostly paper; transparent pixels become paper
     paper = (255.0 if level < 128 else 0.0) if solid_HW.mean() < 0.5 else level
     return _to_bytes(paper + (grey_HW - paper) * alpha_HW / 255)
 

@@ -1,9 +1,9 @@
-"""ALTO 2 to 4 and PAGE 2013 to 2019: the XML files that say where on a page image each line stands, and what it reads.
+"""Read ALTO 2 to 4 and PAGE 2013 to 2019: XML files with the position and the text of each line on a page image.
 
 Sources: https://www.loc.gov/standards/alto and https://github.com/PRImA-Research-Lab/PAGE-XML.
 """
 
-# a point is (x, y) in pixels of the image from its upper left corner
+# P points of a polyline or polygon: (x, y) in pixels of the image, from its upper left corner
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 _ALTO = re.compile(r"http://www\.loc\.gov/standards/alto/ns-v[234]([.-]\d+)*#?")
 _PAGE = re.compile(r"http://schema\.primaresearch\.org/PAGE/gts/pagecontent/201[3-9]-\d\d-\d\d")
 
-Points = Float[np.ndarray, "_ 2"]  # an outline and its baseline have not as many
+Points = Float[np.ndarray, "_ 2"]  # not "P 2": an outline and its baseline have different numbers of points
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextLine:
-    """A line as its page's file describes it."""
+    """A line of a page, as its file describes it."""
 
     number: int
-    """Its place in the file, from 1."""
+    """Number of the line in the file, from 1."""
     text: str
-    """Normalised (NFC), white space at its ends removed; may be empty."""
+    """In Unicode's form NFC, without white space at its ends; may be empty."""
     outline: Points
-    """Corners of the polygon around its ink, or of its box if it has no polygon; empty if it has neither."""
+    """Corners of the polygon around its ink, or of its box if there is no polygon; empty if there is neither."""
     baseline: Points
-    """What its letters stand on, in either direction; empty if not given."""
+    """Polyline under its letters, in either direction; empty if the file has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One page, and the lines on it in the order of the file."""
+    """A page and its lines, in the order of the file."""
 
     image_name: str
-    """Empty if not given."""
+    """Name of the image's file; empty if the XML has none."""
     size: tuple[int, int] | None
-    """(width, height) of the image, where given."""
+    """(width, height) of the image in pixels; None if the XML has none."""
     lines: tuple[TextLine, ...]
 
 
@@ -59,10 +59,10 @@ def read_page(path: Path) -> Page:
     """Read an ALTO or PAGE file.
 
     Raises:
-        UserError: the file cannot be read, is not well-formed, declares entities, is of another schema, or holds
-            something else than one page with numbers for coordinates.
+        UserError: the file cannot be read, is not well-formed XML, declares entities, has another schema, has not
+            exactly one page, or has a coordinate that is not a number.
     """
-    # slow to import, and most data needs none of it
+    # slow to import, and most data does not need it
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import parse
 
@@ -70,14 +70,14 @@ def read_page(path: Path) -> Page:
         root = parse(path).getroot()
     except DefusedXmlException as error:
         raise UserError(
-            f"{path.name} declares entities ({type(error).__name__}), which ALTO and PAGE never need and an attack on "
-            "the parser does; remove the file, or its declarations"
+            f"{path.name} declares entities ({type(error).__name__}); ALTO and PAGE do not need them, and attacks use "
+            "them, so remove the file or its declarations"
         ) from None
-    except (ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that does not exist
+    except (ParseError, LookupError, ValueError) as error:  # the last two: an unknown encoding
         raise UserError(f"{path.name} is not well-formed XML ({error}); export or copy it again") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from None
-    assert root is not None, "a document that was parsed has a root"
+    assert root is not None, "a parsed document has a root"
     namespace = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
     _strip_namespace(root)
     if root.tag == "alto" and _ALTO.fullmatch(namespace):
@@ -85,8 +85,8 @@ def read_page(path: Path) -> Page:
     if root.tag == "PcGts" and _PAGE.fullmatch(namespace):
         return _page(path, root)
     raise UserError(
-        f"{path.name} is <{root.tag}> of the schema {namespace or 'without a name'!r}; expected ALTO 2 to 4 or PAGE "
-        "2013 to 2019, export it in one of these or move it elsewhere"
+        f"{path.name} is <{root.tag}> in the schema {namespace or 'without a name'!r}; expected ALTO 2 to 4 or PAGE "
+        "2013 to 2019, export it as one of these or move it to another folder"
     )
 
 
@@ -116,7 +116,7 @@ def _alto_line(path: Path, number: int, line: Element) -> TextLine:
         left, top, width, height = numbers_of(where, " ".join(filter(None, box)))
         outline = np.array([(left, top), (left + width, top), (left + width, top + height), (left, top + height)])
     baseline = line.get("BASELINE", "")
-    if baseline and len(numbers_of(where, baseline)) == 1:  # ALTO up to 4.0: its height on the page
+    if baseline and len(numbers_of(where, baseline)) == 1:  # ALTO up to 4.0: one number, the y of a level line
         ends = (outline[:, 0].min(), outline[:, 0].max()) if len(outline) else ()
         baseline = " ".join(f"{x} {baseline}" for x in ends)
     return TextLine(
@@ -126,7 +126,7 @@ def _alto_line(path: Path, number: int, line: Element) -> TextLine:
 
 def _alto_text(line: Element) -> str:
     parts = []
-    # many writers of ALTO leave the spaces between words out
+    # many programs write ALTO without the spaces between words
     between = "" if line.find("SP") is not None else " "
     for element in line:
         if element.tag == "String":
@@ -150,7 +150,7 @@ def _page(path: Path, root: Element) -> Page:
 def _page_line(path: Path, number: int, line: Element) -> TextLine:
     where = f"{path.name}, line {number}"
     coordinates, baseline = (line.find(name) for name in ("Coords", "Baseline"))
-    # alternatives are numbered from the best; only one of them may lack its number
+    # alternatives have an index, from the best on; one of them may have none, and is the best
     readings = sorted(line.findall("TextEquiv"), key=lambda reading: _index(where, reading))
     return TextLine(
         number=number,
@@ -168,7 +168,9 @@ def _index(where: str, reading: Element) -> float:
 def _only_page(path: Path, root: Element) -> Element:
     pages = list(root.iter("Page"))
     if len(pages) != 1:
-        raise UserError(f"{path.name} describes {len(pages)} pages; expected one page and one image per file")
+        raise UserError(
+            f"{path.name} describes {len(pages)} pages; expected one page per file, so export each page on its own"
+        )
     return pages[0]
 
 
@@ -180,10 +182,14 @@ def _size(path: Path, width: str | None, height: str | None) -> tuple[int, int] 
 
 
 def numbers_of(where: str, text: str) -> list[float]:
-    """The numbers in `text`, between commas or spaces.
+    """The numbers in `text`, separated by commas or spaces.
+
+    Args:
+        where: the file and the line, for messages.
+        text: the numbers.
 
     Raises:
-        UserError: something in it is no number, or infinite; `where` it stands is named.
+        UserError: a word is not a finite number.
     """
     return list(_numbers(where, text))
 
@@ -195,17 +201,23 @@ def _numbers(where: str, text: str) -> Iterator[float]:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise UserError(f"{where}: {word!r} is not a coordinate; expected numbers such as '12,40 310,42'")
+            raise UserError(
+                f"{where}: {word!r} is not a coordinate; expected numbers such as '12,40 310,42', correct it"
+            )
         yield number
 
 
 def points_of(where: str, text: str) -> Points:
-    """The points in `text`, written `x,y x,y` or `x y x y`.
+    """The points in `text`, written as `x,y x,y` or `x y x y`.
+
+    Args:
+        where: the file and the line, for messages.
+        text: the points.
 
     Raises:
-        UserError: they are not pairs of numbers; `where` they stand is named.
+        UserError: the text is not pairs of numbers.
     """
     numbers = numbers_of(where, text)
     if len(numbers) % 2:
-        raise UserError(f"{where}: {len(numbers)} coordinates; expected pairs of x and y")
+        raise UserError(f"{where}: {len(numbers)} coordinates; expected pairs of x and y, so add or remove one")
     return np.array(numbers, dtype=np.float64).reshape(-1, 2)
