@@ -41,7 +41,7 @@ def train(
 ) -> list[float]:
     """The loss before each update."""
     losses = []
-    with jax.enable_x64(True):  # without it, JAX turns every float64 into a float32
+    with jax.enable_x64(True):  # without it, JAX converts float64 to float32
         for _ in range(steps):
             loss, weights = train_step(weights, x_ND, t_NO, rate)
             losses.append(float(loss))

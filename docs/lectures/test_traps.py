@@ -213,7 +213,7 @@ def test_mean_has_four_meanings() -> None:
 
 @pytest.mark.parametrize("places", [12, 0], ids=["texts", "no texts"])
 @pytest.mark.parametrize("implementation", ["pytorch", "keras", "jax"])
-def test_loss_here_is_nats_per_character_of_the_frames_that_are_a_lines_own(implementation: str, places: int) -> None:
+def test_our_loss_is_in_nats_per_character_without_the_padding(implementation: str, places: int) -> None:
     pytest.importorskip(f"impl_{implementation}")
     rung = importlib.import_module(f"impl_{implementation}.lstm_ctc")
     logits_BTK, frames_B, labels_BL, lengths_B = traps.ctc_batch()
@@ -226,7 +226,7 @@ def test_loss_here_is_nats_per_character_of_the_frames_that_are_a_lines_own(impl
 def _loss(
     implementation: str, rung: ModuleType, logits_BTK: Any, frames_B: Any, labels_BL: Any, lengths_B: Any
 ) -> float:
-    """The loss of a rung, for a model that gives these logits; a frame is a column wide."""
+    """The loss of a rung for a model that returns these logits. A frame is one column wide."""
     same = SimpleNamespace(frames=lambda widths_B: widths_B)
     if implementation == "keras":
         return float(rung.LSTMCTC.line_loss(SimpleNamespace(spec=same), (None, frames_B), labels_BL, logits_BTK))
@@ -250,7 +250,7 @@ def _loss(
     return float(loss(Model(), None, *batch))
 
 
-def test_keras_takes_every_line_for_full() -> None:
+def test_ctc_loss_class_of_keras_takes_the_padding_for_frames() -> None:
     full, own = module("traps_keras").loss_at_full_width()
     logits_BTK, frames_B, labels_BL, label_lengths_B = traps.ctc_batch()
     right = ctc(logits_BTK, frames_B, labels_BL, label_lengths_B)[0] * label_lengths_B.sum() / 4
