@@ -1,4 +1,4 @@
-"""Makes the modules beside the pages importable, as they are for a page that runs."""
+"""Makes the modules beside the pages importable, as they are in the kernel of a page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """A network from nothing: layers, their backwards, gradient descent and the gradient check, in NumPy alone.
 
-Each backward stands under its forward. A forward returns its output and the cache that its backward needs; `dx` is
-dLoss/dx.
+Each backward is under its forward. A forward returns its output and the cache for its backward. `dx` is dLoss/dx.
 """
 
 # N examples, D inputs, O outputs, H hidden units
@@ -25,14 +24,14 @@ def linear(x_ND: Array, w_DO: Array, b_O: Array) -> tuple[Array, tuple]:
 
 
 def linear_backward(dy_NO: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """dx, dw, db; every example has a share in dw and db, so their shares are summed."""
+    """dx, dw, db. Every example contributes to dw and db, so the contributions are summed."""
     x_ND, w_DO = cache
     return dy_NO @ w_DO.T, x_ND.T @ dy_NO, dy_NO.sum(axis=0)
 
 
 # --- mean squared error
 def mean_squared_error(y_NO: Array, t_NO: Array) -> tuple[float, Array]:
-    """The mean over all numbers of (y - t)²; the cache is the error y - t."""
+    """The mean of (y - t)² over all numbers. The cache is the error y - t."""
     error_NO = y_NO - t_NO
     return float((error_NO**2).mean()), error_NO
 
@@ -44,7 +43,7 @@ def mean_squared_error_backward(error_NO: Array) -> Array:
 
 # --- a line
 def line(weights: Weights, x_ND: Array, t_NO: Array) -> tuple[float, Weights]:
-    """Loss and gradients of one linear layer: forward down the page, backward up again."""
+    """Loss and gradients of one linear layer."""
     y_NO, linear_cache = linear(x_ND, weights["w"], weights["b"])
     loss, error_NO = mean_squared_error(y_NO, t_NO)
 
@@ -63,7 +62,7 @@ def descend(
     rate: float,
     steps: int,
 ) -> Iterator[tuple[float, Weights]]:
-    """Gradient descent: before each update, the loss and the weights that give it."""
+    """Gradient descent: yields the loss and the weights before each update."""
     for _ in range(steps):
         loss, gradients = loss_and_gradients(weights, x_ND, t_NO)
         yield loss, weights
@@ -72,12 +71,12 @@ def descend(
 
 # --- relu
 def relu(x: Array) -> tuple[Array, Array]:
-    """max(x, 0); the cache is the input."""
+    """max(x, 0). The cache is the input."""
     return np.maximum(x, 0), x
 
 
 def relu_backward(dy: Array, x: Array) -> Array:
-    """dx: the derivative is one where x is positive, zero elsewhere."""
+    """dx. The derivative is one where x is positive, zero elsewhere."""
     return np.where(x > 0, dy, 0)
 
 
@@ -102,16 +101,16 @@ def network(
 
 
 def predict(weights: Weights, x_ND: Array) -> Array:
-    """The network's output alone."""
+    """The output of the network."""
     hidden_NH, _ = relu(linear(x_ND, weights["w1"], weights["b1"])[0])
     return linear(hidden_NH, weights["w2"], weights["b2"])[0]
 
 
 # --- start
 def start_weights(inputs: int, hidden: int, outputs: int, seed: int) -> Weights:
-    """Random weights, the scale of a layer chosen by its inputs. Source: He et al. 2015.
+    """Draw random weights. The scale of a layer depends on its inputs. Source: He et al. 2015.
 
-    The first biases are random too: with zeros, every unit would bend at the origin.
+    The first biases are random too. With zeros, every unit would bend at the origin.
     """
     rng = np.random.default_rng(seed)
     return {
@@ -130,7 +129,7 @@ def gradient_errors(
     t_NO: Array,
     step: float = 1e-6,
 ) -> dict[str, float]:
-    """How far each gradient lies from central differences, relative to their length."""
+    """The relative distance (L2) of each gradient from central differences."""
     _, gradients = loss_and_gradients(weights, x_ND, t_NO)
     errors = {}
     for name, value in weights.items():
@@ -148,5 +147,5 @@ def gradient_errors(
 
 # --- a wrong backward
 def wrong_relu_backward(dy: Array, x: Array) -> Array:
-    """The mistake: where x is positive, the derivative is taken to be x instead of one."""
+    """The mistake: where x is positive, the derivative is x instead of one."""
     return np.where(x > 0, dy * x, 0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-# both are read while Keras and TensorFlow are imported
+# both are read when Keras and TensorFlow are imported
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only: no notes on the processor
 
@@ -25,7 +25,7 @@ def train(
 ) -> list[float]:
     """The loss before each update."""
     (inputs, hidden), dtype = weights["w1"].shape, x_ND.dtype.name
-    keras.config.set_floatx(dtype)  # the loss takes the global precision, not that of the layers
+    keras.config.set_floatx(dtype)  # the loss uses the global precision, not that of the layers
     model = keras.Sequential(
         [
             keras.Input((inputs,), dtype=dtype),

@@ -21,7 +21,7 @@ def train(
     """The loss before each update."""
     inputs, hidden = weights["w1"].shape
     model = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, t_NO.shape[1]))
-    # nn.Linear keeps its kernel as (out, in); a bias is its own transpose
+    # nn.Linear's kernel is (out, in); the transpose does not change a bias
     start = (torch.from_numpy(value.T.copy()) for value in weights.values())
     model.load_state_dict(dict(zip(model.state_dict(), start, strict=True)), assign=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)

@@ -1,6 +1,6 @@
-"""A tape kept by hand in NumPy, and one picture for the graphs of all frameworks.
+"""A tape written by hand in NumPy, and one drawing function for the graphs of all frameworks.
 
-A graph is a `networkx.DiGraph` whose nodes carry a `label`; its edges run the way that values, or gradients, go.
+A graph is a `networkx.DiGraph`. Its nodes have a `label`. Its edges run in the direction of values or of gradients.
 """
 
 # N examples, D inputs, H hidden units, O outputs
@@ -26,14 +26,14 @@ Backward = Callable[[Array], Array]
 # --- tape
 @dataclass(eq=False)  # two variables with equal values are still two
 class Variable:
-    """A value that a tape knows."""
+    """A value on a tape."""
 
     value: Array
     name: str = ""
 
 
 class Tape:
-    """Writes each operation down as it runs, with the way back to each of its inputs."""
+    """Records each operation when it runs, with a backward function per input."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[Variable, tuple[tuple[Variable, Backward], ...]]] = []
@@ -54,7 +54,7 @@ class Tape:
         return self.write("sum", a.value.sum(), (a, lambda d: np.broadcast_to(d, a.value.shape)))
 
     def gradients(self, result: Variable, of: list[Variable]) -> Gradients:
-        """Read the tape backwards; what a variable got from several operations adds up."""
+        """Read the tape backwards. The gradients that a variable gets from several operations are added."""
         d = {result: np.ones_like(result.value)}
         for output, inputs in reversed(self.lines):
             if output in d:  # else the result does not depend on it
@@ -71,14 +71,14 @@ def sum_of_products(tape: Tape, x: Variable, y: Variable, z: Variable) -> Variab
 
 # --- operations of a network
 class NetworkTape(Tape):
-    """Three more operations, enough for two layers and a squared error."""
+    """A tape with three more operations, enough for two layers and a squared error."""
 
     def matmul(self, a: Variable, b: Variable) -> Variable:
         y = a.value @ b.value
         return self.write("matmul", y, (a, lambda d: d @ b.value.T), (b, lambda d: a.value.T @ d))
 
     def add_rows(self, a: Variable, row: Variable) -> Variable:
-        """`row` to each row of `a`; every row has a share in its gradient."""
+        """Add `row` to each row of `a`. Its gradient is the sum over the rows."""
         y = a.value + row.value
         return self.write("add rows", y, (a, lambda d: d), (row, lambda d: d.sum(axis=0)))
 
@@ -89,7 +89,7 @@ class NetworkTape(Tape):
 
 # --- network
 def network(weights: Weights, x_ND: Array, t_NO: Array) -> Gradients:
-    """Loss Σ(y - t)² of linear → ReLU → linear, and its gradient for each of the weights."""
+    """Loss Σ(y - t)² of linear → ReLU → linear, then the gradient of each weight."""
     tape = NetworkTape()
     variables = {name: Variable(value, name) for name, value in weights.items()}
     hidden_NH = tape.matmul(Variable(x_ND), variables["w1"])
@@ -101,7 +101,7 @@ def network(weights: Weights, x_ND: Array, t_NO: Array) -> Gradients:
 
 
 def start_weights(inputs: int, hidden: int, outputs: int, seed: int) -> Weights:
-    """Random weights, biases included."""
+    """Draw random weights, also for the biases."""
     rng = np.random.default_rng(seed)
     shapes = {"w1": (inputs, hidden), "b1": hidden, "w2": (hidden, outputs), "b2": outputs}
     return {name: rng.normal(size=shape) for name, shape in shapes.items()}
@@ -109,7 +109,7 @@ def start_weights(inputs: int, hidden: int, outputs: int, seed: int) -> Weights:
 
 # --- read the tape
 def read(tape: Tape) -> nx.DiGraph:
-    """The graph that a tape holds: an edge from each input to the operation that uses it."""
+    """Convert a tape to a graph, with an edge from each input to the operation that uses it."""
     graph = nx.DiGraph()
     for output, inputs in tape.lines:
         for variable, _ in inputs:
@@ -121,13 +121,13 @@ def read(tape: Tape) -> nx.DiGraph:
 
 # --- draw
 def places(graph: nx.DiGraph) -> dict:
-    """Each node just above the first that uses it, near the middle of those that do."""
+    """Positions of the nodes: each directly above the first node that uses it, near the middle of all that do."""
     row: dict = {}
     for node in reversed(list(nx.topological_sort(graph))):
         row[node] = 1 + max((row[user] for user in graph.successors(node)), default=-1)
     found: dict = {}
     for height, nodes in groupby(sorted(graph, key=row.get), key=row.get):
-        # as far right as those that use it, and beside its fellows in the order in which they are used
+        # as far right as the nodes that use it; nodes of one operation in the order of its inputs
         wish = {
             node: (
                 float(np.mean([found[user][0] for user in graph.successors(node)] or [0.0])),
@@ -146,17 +146,17 @@ def places(graph: nx.DiGraph) -> dict:
 def draw(
     graph: nx.DiGraph, axes: Axes, title: str, *, given: Collection | None = None, asleep: Collection = ()
 ) -> None:
-    """Boxes and arrows, from the inputs down.
+    """Draw boxes and arrows, inputs at the top.
 
-    `given`: nodes in blue, those that nothing leads to unless told. `asleep`: nodes that do not run, dashed.
+    `given`: nodes drawn in blue; by default those without a predecessor. `asleep`: nodes that do not run, dashed.
     """
     place = places(graph)
     given = [node for node in graph if not graph.pred[node]] if given is None else given
-    half = {node: 9 + 5 * label.count("\n") for node, label in graph.nodes(data="label")}  # height of a box, points
+    half = {node: 9 + 5 * label.count("\n") for node, label in graph.nodes(data="label")}  # of a box, points
     for start, end in graph.edges:
         look = {"color": "grey", "linestyle": "--"} if end in asleep else {"color": "black"}
         arrow = {"arrowstyle": "->", "shrinkA": half[start], "shrinkB": half[end], "linewidth": 1, **look}
-        if place[start][1] - place[end][1] > 2:  # around what lies between
+        if place[start][1] - place[end][1] > 2:  # curve around the nodes in between
             arrow["connectionstyle"] = "arc3,rad=-0.65"
         axes.annotate("", place[end], place[start], arrowprops=arrow)
     for node, label in graph.nodes(data="label"):
@@ -170,5 +170,5 @@ def draw(
 
 
 def operations(graph: nx.DiGraph) -> list[str]:
-    """The labels of all that is computed, inputs before what uses them."""
+    """Labels of the operations, in an order in which they can run. Inputs are left out."""
     return [graph.nodes[node]["label"] for node in nx.topological_sort(graph) if graph.pred[node]]

@@ -1,4 +1,4 @@
-"""The graphs of JAX: the jaxpr that tracing writes, and the HLO that XLA makes of it."""
+"""The graphs of JAX: the jaxpr of a trace, and the HLO that XLA compiles."""
 
 # N examples, D inputs, O outputs
 
@@ -25,16 +25,36 @@ def gradients(*arrays: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(c), *map(np.asarray, found)]
 
 
+# --- what the function sees
+def what_the_function_sees(*arrays: np.ndarray) -> dict[str, str]:
+    """What `if` sees of c inside the function: called as it is, by `grad` and by `jit`."""
+    seen: list[str] = []
+
+    def noting(x: Array, y: Array, z: Array) -> Array:
+        c = sum_of_products(x, y, z)
+        try:
+            seen.append("positive" if c > 0 else "negative")
+        except jax.errors.TracerBoolConversionError:
+            seen.append("no value")
+        return c
+
+    inputs = [jnp.asarray(array) for array in arrays]  # else NumPy computes
+    callers = {"as it is": noting, "grad": jax.grad(noting), "jit": jax.jit(noting)}
+    for call in callers.values():
+        call(*inputs)
+    return dict(zip(callers, seen, strict=True))
+
+
 # --- read the jaxpr
 def read_jaxpr(jaxpr: jax.extend.core.Jaxpr, names: str) -> nx.DiGraph:
-    """The equations of a jaxpr. `names`: of its inputs, a letter each."""
+    """Convert a jaxpr to a graph. `names`: one letter per input."""
     graph, maker = nx.DiGraph(), {}
     for variable, name in zip(jaxpr.invars, names, strict=True):
         maker[variable] = name
         graph.add_node(name, label=name)
     for number, equation in enumerate(jaxpr.eqns):
         graph.add_node(number, label=equation.primitive.name)
-        # literals, such as the 1.0 in x * 1.0, are no variables
+        # literals, such as the 1.0 in x * 1.0, are not variables
         graph.add_edges_from((maker[used], number) for used in equation.invars if not hasattr(used, "val"))
         maker |= dict.fromkeys(equation.outvars, number)
     return graph
@@ -45,7 +65,7 @@ _INSTRUCTION = re.compile(r"^  (?:ROOT )?%?(\S+) = (?:\(.*?\)|\S+) ([\w-]+)\((.*
 
 
 def read_hlo(text: str) -> nx.DiGraph:
-    """The instructions of the entry computation."""
+    """Convert the entry computation of an HLO text to a graph."""
     entry = re.search(r"^ENTRY .*?^}", text, re.MULTILINE | re.DOTALL)
     graph = nx.DiGraph()
     for name, operation, used in _INSTRUCTION.findall(re.sub(r"/\*.*?\*/", "", entry[0])):
@@ -55,7 +75,7 @@ def read_hlo(text: str) -> nx.DiGraph:
 
 
 def hlo(function: object, *arguments: object) -> tuple[str, str]:
-    """HLO text of a jitted function: as traced, and as compiled."""
+    """HLO text of a jitted function, as traced and as compiled."""
     lowered = jax.jit(function).lower(*arguments)
     return lowered.compiler_ir(dialect="hlo").as_hlo_text(), lowered.compile().as_text()
 
@@ -68,7 +88,7 @@ def network_loss(weights: dict[str, Array], x_ND: Array, t_NO: Array) -> Array:
 
 
 def network(weights: dict[str, np.ndarray], x_ND: np.ndarray, t_NO: np.ndarray) -> list[np.ndarray]:
-    """Loss and its gradient for each of the weights."""
+    """The loss, then the gradient of each weight."""
     loss, found = jax.jit(jax.value_and_grad(network_loss))(weights, x_ND, t_NO)
     return [np.asarray(loss), *(np.asarray(found[name]) for name in weights)]
 
@@ -82,19 +102,19 @@ def plain_branch(x: Array) -> Array:
 
 
 def branch(x: Array) -> Array:
-    """Both ways are in the jaxpr; one runs."""
+    """Both branches are in the jaxpr. One runs."""
     return lax.cond(x.sum() > 0, lambda x: (x * x).sum(), lambda x: -x.sum(), x)
 
 
 def halve(x: Array) -> Array:
-    """As many rounds as it takes."""
+    """The number of rounds depends on x."""
     x = lax.while_loop(lambda x: x.sum() > 1, lambda x: x / 2, x)
     return (x * x).sum()
 
 
 # --- scan
 def halve_within(x: Array, rounds: int) -> Array:
-    """A fixed number of rounds; those that are not needed leave x as it is."""
+    """A fixed number of rounds. Spare rounds leave x unchanged."""
     x, _ = lax.scan(lambda x, _: (jnp.where(x.sum() > 1, x / 2, x), None), x, length=rounds)
     return (x * x).sum()
 
@@ -104,7 +124,7 @@ Tree = Array | tuple
 
 
 def tree_value(tree: Tree, w: Array) -> Array:
-    """A leaf is its own value; of two branches, tanh of both through the kernel w (2D, D)."""
+    """A leaf is its own value. Two parts are joined by a linear layer w (2D, D) and tanh."""
     if isinstance(tree, tuple):
         return jnp.tanh(jnp.concatenate([tree_value(part, w) for part in tree]) @ w)
     return tree

@@ -23,7 +23,7 @@ def tensorflow(path: str, x_ND: np.ndarray) -> np.ndarray:
     """A SavedModel."""
     import tensorflow as tf
 
-    network = tf.saved_model.load(path)  # by a name: its variables go when nothing refers to it
+    network = tf.saved_model.load(path)  # a name keeps the variables alive
     return network.predict(x_ND).numpy()
 
 
@@ -36,7 +36,7 @@ def jax(path: str, x_ND: np.ndarray) -> np.ndarray:
 
 
 def weights_file(path: str, x_ND: np.ndarray) -> np.ndarray:
-    """The project's weights file: it holds arrays, so whoever loads it brings the forward."""
+    """The project's weights file. It holds arrays, so the forward is written here."""
     from safetensors.numpy import load_file
 
     arrays = load_file(path)
@@ -49,5 +49,5 @@ LOADERS = {"PyTorch": pytorch, "TensorFlow": tensorflow, "JAX": jax, "weights fi
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     kind, path, inputs, outputs = sys.argv[1:]
-    assert find_spec("graphs_save") is None, "the source of the models is within reach"
+    assert find_spec("graphs_save") is None, "the source of the models can be imported"
     np.save(outputs, LOADERS[kind](path, np.load(inputs)))

@@ -1,4 +1,4 @@
-"""The graph of PyTensor, the heir of Theano."""
+"""The graph of PyTensor, the successor of Theano."""
 
 # N examples, D inputs, O outputs
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("PYTENSOR_FLAGS", "cxx=")  # look for no C compiler; read while PyTensor is imported
+os.environ.setdefault("PYTENSOR_FLAGS", "cxx=")  # no C compiler; read when PyTensor is imported
 
 import networkx as nx
 import numpy as np
@@ -16,13 +16,13 @@ from pytensor.compile.mode import Mode
 from pytensor.graph.fg import FunctionGraph
 from pytensor.tensor import TensorVariable
 
-# each node runs as Python: a C compiler is not on every machine, and numba takes longer than all of this page
+# each node runs as Python: not every machine has a C compiler, and numba takes longer than this whole page
 MODE = Mode("py", "fast_run")
 
 
 # --- sum of products
 def sum_of_products(shape: tuple[int, ...]) -> tuple[list[TensorVariable], TensorVariable]:
-    """Three inputs without values, and Σ(x·y + z) of them."""
+    """Three inputs without values, and Σ(x·y + z)."""
     x, y, z = inputs = [pt.tensor(name, shape=shape, dtype="float64") for name in "xyz"]
     return inputs, (x * y + z).sum()
 
@@ -35,13 +35,13 @@ def gradients(*arrays: np.ndarray) -> list[np.ndarray]:
 
 # --- read the graph
 def read(function: FunctionGraph) -> nx.DiGraph:
-    """The nodes of a graph, and its inputs."""
+    """Convert a graph of PyTensor."""
     graph = nx.DiGraph()
     for node in function.toposort():
         for variable in node.inputs:
             if variable.owner is None:
                 graph.add_node(variable, label=variable.name or str(variable))
-        # a line of its own for what an operation consists of
+        # the parts of a composite operation on a second line
         graph.add_node(
             node, label=str(node.op).replace("{", "\n", 1).removesuffix("}").replace("axes=None", "all axes")
         )
@@ -51,7 +51,7 @@ def read(function: FunctionGraph) -> nx.DiGraph:
 
 # --- network
 def network(weights: dict[str, np.ndarray], x_ND: np.ndarray, t_NO: np.ndarray) -> list[np.ndarray]:
-    """Loss Σ(y - t)² and its gradient for each of the weights."""
+    """The loss Σ(y - t)², then the gradient of each weight."""
     arrays = [*weights.values(), x_ND, t_NO]
     w1, b1, w2, b2, x, t = inputs = [pt.tensor(shape=array.shape, dtype="float64") for array in arrays]
     hidden_NH = pt.maximum(x @ w1 + b1, 0)

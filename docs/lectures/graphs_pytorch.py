@@ -1,4 +1,4 @@
-"""The graphs of PyTorch: the one that running leaves behind, and the ones that FX writes down."""
+"""The graphs of PyTorch: the one that a run builds, and those that FX records."""
 
 # N examples, D inputs, O outputs
 
@@ -28,7 +28,7 @@ def gradients(*arrays: np.ndarray) -> list[np.ndarray]:
 
 # --- read grad_fn
 def read_backward(result: Tensor, names: dict[Tensor, str]) -> nx.DiGraph:
-    """What `result.grad_fn` refers to; edges run as the gradients do. `names`: of the leaves."""
+    """Convert the graph behind `result.grad_fn`. Edges run like the gradients. `names`: leaf to name."""
     graph, waiting = nx.DiGraph(), [result.grad_fn]
     while waiting:
         function = waiting.pop()
@@ -43,7 +43,7 @@ def read_backward(result: Tensor, names: dict[Tensor, str]) -> nx.DiGraph:
 
 # --- read FX
 def read_fx(traced: fx.Graph) -> nx.DiGraph:
-    """The nodes of an FX graph."""
+    """Convert an FX graph."""
     graph = nx.DiGraph()
     for node in traced.nodes:
         called = node.target if isinstance(node.target, str) else node.target.__name__
@@ -54,7 +54,7 @@ def read_fx(traced: fx.Graph) -> nx.DiGraph:
 
 # --- network
 def network(weights: dict[str, np.ndarray], x_ND: np.ndarray, t_NO: np.ndarray) -> list[np.ndarray]:
-    """Loss Σ(y - t)² and its gradient for each of the weights."""
+    """The loss Σ(y - t)², then the gradient of each weight."""
     inputs = [torch.tensor(value, requires_grad=True) for value in weights.values()]
     w1, b1, w2, b2 = inputs
     hidden_NH = torch.relu(torch.from_numpy(x_ND) @ w1 + b1)
@@ -65,14 +65,14 @@ def network(weights: dict[str, np.ndarray], x_ND: np.ndarray, t_NO: np.ndarray) 
 
 # --- branch and loop
 def branch(x: Tensor) -> Tensor:
-    """x² summed where the sum of x is positive, -x summed where it is not."""
+    """Σx² if Σx is positive, else -Σx."""
     if x.sum() > 0:
         return (x * x).sum()
     return -x.sum()
 
 
 def halve(x: Tensor) -> Tensor:
-    """x², summed, after x was halved until its sum was at most one."""
+    """Halve x until its sum is at most one, then return Σx²."""
     while x.sum() > 1:
         x = x / 2
     return (x * x).sum()
@@ -80,7 +80,7 @@ def halve(x: Tensor) -> Tensor:
 
 # --- capture
 class Collector:
-    """A backend for `torch.compile` that compiles nothing: it keeps each graph and runs it."""
+    """A backend for `torch.compile` that compiles nothing. It keeps each graph, and runs it."""
 
     def __init__(self) -> None:
         self.graphs: list[fx.Graph] = []
@@ -95,7 +95,7 @@ Tree = Tensor | tuple
 
 
 def tree_value(tree: Tree, w: Tensor) -> Tensor:
-    """A leaf is its own value; of two branches, tanh of both through the kernel w (2D, D)."""
+    """A leaf is its own value. Two parts are joined by a linear layer w (2D, D) and tanh."""
     if isinstance(tree, tuple):
         return torch.tanh(torch.cat([tree_value(part, w) for part in tree]) @ w)
     return tree

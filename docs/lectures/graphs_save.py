@@ -1,4 +1,4 @@
-"""One network, saved in four ways, and run by a process that has none of its source."""
+"""One network, saved in four ways, and run by a process without its source."""
 
 # N examples, D inputs, O outputs
 
@@ -42,7 +42,7 @@ class Net(torch.nn.Module):
 
 
 def save_pytorch(weights: Weights, path: Path) -> None:
-    """For any number of examples: the first axis of the example inputs is declared to be free."""
+    """For any number of examples: the first axis is declared dynamic."""
     example_ND = torch.zeros(2, len(weights["w1"]))
     free = {0: torch.export.Dim("examples")}
     program = torch.export.export(Net(weights), (example_ND,), dynamic_shapes=(free,))
@@ -77,7 +77,7 @@ def save_jax(weights: Weights, path: Path) -> None:
 
 # --- weights file
 def save_file(weights: Weights, path: Path) -> None:
-    """The project's own: the spec, the arrays by name, and an example to prove itself by."""
+    """The project's format: the spec, the arrays by name, and an example with its logits."""
     (inputs, hidden), outputs = weights["w1"].shape, len(weights["b2"])
     names = ["dense.0.kernel", "dense.0.bias", "dense.1.kernel", "dense.1.bias"]
     images_GHW = np.full((1, 1, inputs), 255, np.uint8)
@@ -91,14 +91,14 @@ def save_file(weights: Weights, path: Path) -> None:
     save_weights(path, content)
 
 
-tf.get_logger().setLevel("ERROR")  # a SavedModel is no news
+tf.get_logger().setLevel("ERROR")  # else it reports each SavedModel
 
 SAVERS = {"PyTorch": save_pytorch, "TensorFlow": save_tensorflow, "JAX": save_jax, "weights file": save_file}
 
 
 # --- fresh process
 def run_elsewhere(kind: str, path: Path, x_ND: np.ndarray) -> np.ndarray:
-    """The saved network's outputs, from a new process: `-I` takes this folder off its path."""
+    """Run the saved network in a new process. `-I` removes this folder from its import path."""
     inputs, outputs = path.with_suffix(".in.npy"), path.with_suffix(".out.npy")
     np.save(inputs, x_ND)
     program = Path(__file__).with_name("graphs_load.py")

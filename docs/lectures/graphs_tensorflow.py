@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 
-# both are read while TensorFlow is imported
+# both are read when TensorFlow is imported
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN has no float64, and says so at each operation
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN has no float64, and warns at each operation
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ v1 = tf.compat.v1
 
 # --- build
 def build(shape: tuple[int, ...]) -> tf.Graph:
-    """A graph as in 2015: places to fill, c, a counter and its update. Nothing is computed."""
+    """A graph as in 2015: placeholders, c, a counter and its update. Nothing is computed."""
     graph = tf.Graph()
     with graph.as_default():
         x, y, z = (v1.placeholder(tf.float64, shape, name=name) for name in "xyz")
@@ -32,7 +32,7 @@ def build(shape: tuple[int, ...]) -> tf.Graph:
 
 
 def add_gradients(graph: tf.Graph) -> None:
-    """More operations, in the same graph."""
+    """Add the gradients of c to the same graph."""
     with graph.as_default():
         c, *inputs = (graph.get_tensor_by_name(f"{name}:0") for name in "cxyz")
         for name, gradient in zip("xyz", v1.gradients(c, inputs), strict=True):
@@ -57,7 +57,7 @@ def gradients(*arrays: np.ndarray) -> list[np.ndarray]:
 
 # --- read the graph
 def read(graph: tf.Graph, only: Iterable[tf.Operation] = ()) -> nx.DiGraph:
-    """The operations of a graph, or some of them."""
+    """Convert a graph, or some of its operations."""
     kept = list(only) or graph.get_operations()
     found = nx.DiGraph()
     for operation in kept:
@@ -76,7 +76,7 @@ def network_loss(weights: dict[str, tf.Tensor], x_ND: tf.Tensor, t_NO: tf.Tensor
 
 
 def network(weights: dict[str, np.ndarray], x_ND: np.ndarray, t_NO: np.ndarray) -> list[np.ndarray]:
-    """Loss and its gradient for each of the weights."""
+    """The loss, then the gradient of each weight."""
     variables = {name: tf.Variable(value) for name, value in weights.items()}
     with tf.GradientTape() as tape:
         loss = network_loss(variables, tf.constant(x_ND), tf.constant(t_NO))
@@ -92,7 +92,7 @@ def plain_branch(x: tf.Tensor) -> tf.Tensor:
 
 
 def branch(x: tf.Tensor) -> tf.Tensor:
-    """Both ways are built; one runs."""
+    """Both branches are built. One runs."""
     return tf.cond(tf.reduce_sum(x) > 0, lambda: tf.reduce_sum(x * x), lambda: -tf.reduce_sum(x))
 
 

@@ -1,4 +1,4 @@
-"""What each framework adds: the digits, the start, and the code of each step."""
+"""The lecture on layers: the digits, the initial weights, and the code of each step."""
 
 # N examples, D pixels of an image, H hidden units, K classes
 
@@ -24,7 +24,7 @@ Weights = dict[str, np.ndarray]
 # --- digits
 @dataclass(frozen=True, kw_only=True)
 class Digits:
-    """Images and their classes, to train on and to validate with; an image is a row of pixels."""
+    """Images and their classes, for training and for validation. An image is a row of pixels."""
 
     name: str
     x: np.ndarray
@@ -33,14 +33,14 @@ class Digits:
     t_valid: np.ndarray
 
     def as_images(self) -> Digits:
-        """The same with images (channel, height, width) in place of rows."""
+        """The same digits as images (channel, height, width)."""
         shape = (-1, 1, 28, 28)
         return replace(self, x=self.x.reshape(shape), x_valid=self.x_valid.reshape(shape))
 
 
 def load_digits(examples: int, *, dtype: str) -> Digits:
-    """MNIST where it is at hand, else `ink`; nothing is downloaded."""
-    classes = len(ALPHANUMERIC)  # a page of `ink` has each once, the digits first
+    """Load MNIST if it is on this machine, else `ink`. Nothing is downloaded."""
+    classes = len(ALPHANUMERIC)  # a page of `ink` has each class once
     pages = -(-examples // len(DIGITS))
     data = mnist_at_hand() or ink.load(pages * classes)
     x, t = _rows(data.train, examples, dtype)
@@ -50,11 +50,11 @@ def load_digits(examples: int, *, dtype: str) -> Digits:
 
 # --- at hand
 def mnist_at_hand() -> CharacterDataset | None:
-    """MNIST from the data root or the cache; None where its files are not there, or not whole."""
+    """MNIST from the data root or the cache. None if its files are missing or incomplete."""
     roots = [os.environ[DATA_ROOT]] if DATA_ROOT in os.environ else []
     for root in (*roots, cache_folder()):
         try:
-            return mnist.load(Path(root, "mnist"))  # a folder that is named is read as it is
+            return mnist.load(Path(root, "mnist"))  # with a folder, nothing is downloaded
         except UserError:
             continue
     return None
@@ -70,7 +70,7 @@ def _rows(split: CharacterSplit, most: int, dtype: str) -> tuple[np.ndarray, np.
 # --- plan
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to train. An epoch is every batch once, in the order of the examples."""
+    """How to train. An epoch takes each batch once, in the order of the examples."""
 
     rate: float
     batch: int
@@ -80,7 +80,7 @@ class Plan:
 
 # --- start
 def start_weights(hidden: int, *, dtype: str, scale: float = 1.0) -> Weights:
-    """Kernels 784 → hidden → 10, smaller the more inputs they sum over; biases of zero."""
+    """Draw kernels 784 → hidden → 10, with a smaller scale for more inputs. Biases are zero."""
     rng = np.random.default_rng(0)
     return {
         "w1": (scale * np.sqrt(2 / 784) * rng.normal(size=(784, hidden))).astype(dtype),
@@ -92,14 +92,14 @@ def start_weights(hidden: int, *, dtype: str, scale: float = 1.0) -> Weights:
 
 # --- code of a step
 def code_of(file: str, *sections: str) -> str:
-    """What stands in the file under the markers `# --- SECTION`, in that order."""
+    """The code under the markers `# --- SECTION` of the file, in that order."""
     text = Path(__file__).with_name(file).read_text(encoding="utf-8")
     parts = dict(part.split("\n", 1) for part in text.split("\n# --- ")[1:])
     return "\n\n\n".join(parts[section].strip() for section in sections) + "\n"
 
 
 def diff(before: str, after: str) -> str:
-    """All lines of both: `-` was needed before, `+` is needed now."""
+    """All lines of both: `-` for those only before, `+` for those only after."""
     old, new = (code.replace("\n\n\n", "\n\n").splitlines() for code in (before, after))
     lines = difflib.unified_diff(old, new, n=len(old), lineterm="")
-    return "\n".join([*lines][3:])  # the first three name files and places
+    return "\n".join([*lines][3:])  # the first three are headers

@@ -13,14 +13,14 @@ from layer_by_layer import Digits, Plan, Weights
 def loss_of_arrays(
     w1: jax.Array, b1: jax.Array, w2: jax.Array, b2: jax.Array, xb: jax.Array, tb: jax.Array
 ) -> jax.Array:
-    """Mean cross-entropy, by arrays."""
+    """Mean cross-entropy; the weights are arrays."""
     hidden = jax.nn.relu(xb @ w1 + b1)
     log_p = jax.nn.log_softmax(hidden @ w2 + b2)
     return -log_p[jnp.arange(len(tb)), tb].mean()
 
 
 def grad(start: Weights, digits: Digits, plan: Plan) -> list[float]:
-    """The loss before each update. JAX gives gradients and functions."""
+    """The loss before each update. JAX has gradients and functions."""
     w1, b1, w2, b2 = map(jnp.asarray, start.values())
     loss_and_gradients = jax.value_and_grad(loss_of_arrays, argnums=(0, 1, 2, 3))
     losses = []
@@ -38,14 +38,14 @@ def grad(start: Weights, digits: Digits, plan: Plan) -> list[float]:
 
 # --- pytrees
 def loss_of_tree(weights: dict[str, jax.Array], xb: jax.Array, tb: jax.Array) -> jax.Array:
-    """Mean cross-entropy, by a dictionary of arrays."""
+    """Mean cross-entropy; the weights are a dictionary."""
     hidden = jax.nn.relu(xb @ weights["w1"] + weights["b1"])
     log_p = jax.nn.log_softmax(hidden @ weights["w2"] + weights["b2"])
     return -log_p[jnp.arange(len(tb)), tb].mean()
 
 
 def pytrees(start: Weights, digits: Digits, plan: Plan) -> list[float]:
-    """The loss before each update. JAX walks the tree of weights."""
+    """The loss before each update. JAX goes through the tree of weights."""
     weights = jax.tree.map(jnp.asarray, start)
     loss_and_gradients = jax.value_and_grad(loss_of_tree)
     losses = []
@@ -83,7 +83,7 @@ def net_from(start: Weights) -> Net:
 
 # --- module
 def loss_of_log_p(model: Net, xb: jax.Array, tb: jax.Array) -> jax.Array:
-    """Mean cross-entropy, by a module."""
+    """Mean cross-entropy; the weights are in a module."""
     log_p = jax.nn.log_softmax(model(xb))
     return -log_p[jnp.arange(len(tb)), tb].mean()
 
@@ -105,7 +105,7 @@ def module(start: Weights, digits: Digits, plan: Plan) -> list[float]:
 
 # --- loss
 def loss_of(model: Net, xb: jax.Array, tb: jax.Array) -> jax.Array:
-    """Mean cross-entropy, by optax."""
+    """Mean cross-entropy; optax has the loss."""
     return optax.softmax_cross_entropy_with_integer_labels(model(xb), tb).mean()
 
 
@@ -128,7 +128,7 @@ def with_optax(start: Weights, digits: Digits, plan: Plan) -> list[float]:
 # --- jit
 @nnx.jit
 def train_step(model: Net, optimizer: nnx.Optimizer, xb: jax.Array, tb: jax.Array) -> jax.Array:
-    """The loss; model and optimizer change in place."""
+    """Return the loss. Model and optimizer change in place."""
     loss, gradients = nnx.value_and_grad(loss_of)(model, xb, tb)
     optimizer.update(model, gradients)
     return loss

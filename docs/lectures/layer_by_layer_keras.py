@@ -1,10 +1,10 @@
-"""The dense network in Keras, on TensorFlow: a raw tape, layers, `fit`."""
+"""The dense network in Keras on TensorFlow: a tape, layers, `fit`."""
 
 from __future__ import annotations
 
 import os
 
-# both are read while Keras and TensorFlow are imported
+# both are read when Keras and TensorFlow are imported
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only: no notes on the processor
 
@@ -15,7 +15,7 @@ from layer_by_layer import Digits, Plan, Weights
 
 # --- tape
 def tape(start: Weights, digits: Digits, plan: Plan) -> list[float]:
-    """The loss before each update. TensorFlow gives gradients and functions."""
+    """The loss before each update. TensorFlow has gradients and functions."""
     w1, b1, w2, b2 = weights = [tf.Variable(value) for value in start.values()]
     losses = []
     for _ in range(plan.epochs):
@@ -30,6 +30,17 @@ def tape(start: Weights, digits: Digits, plan: Plan) -> list[float]:
                 weight.assign_sub(plan.rate * gradient)
             losses.append(float(loss))
     return losses
+
+
+# --- what is recorded
+def what_is_recorded() -> dict[str, bool]:
+    """Whether a tape knows the operation 2·x, outside and inside its block."""
+    x = tf.Variable(1.0)
+    outside = 2 * x
+    with tf.GradientTape(persistent=True) as tape:
+        inside = 2 * x
+    results = {"outside": outside, "inside": inside}
+    return {name: tape.gradient(y, x) is not None for name, y in results.items()}
 
 
 # --- layers
@@ -67,7 +78,7 @@ def network(start: Weights) -> keras.Sequential:
 
 # --- report
 class Report(keras.callbacks.Callback):
-    """The loss of each batch. Keras's own is the mean since the epoch began, so that is reset."""
+    """Records the loss of each batch. Keras reports the mean since the epoch began, so this resets it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,18 +18,18 @@ Batches = Iterable[tuple[Tensor, Tensor]]  # images and classes
 
 # --- tensors
 def log_softmax(logits: Tensor) -> Tensor:
-    """The logarithms of the probabilities."""
+    """The log-probabilities of the classes."""
     shifted = logits - logits.max(dim=1, keepdim=True).values  # exp of a large number overflows
     return shifted - shifted.exp().sum(dim=1, keepdim=True).log()
 
 
 def negative_log_likelihood(log_p: Tensor, t: Tensor) -> Tensor:
-    """The mean over the examples of -log p, p being the probability of the right class."""
+    """The mean over the examples of -log p, where p is the probability of the right class."""
     return -log_p[torch.arange(len(t)), t].mean()
 
 
 def tensors(start: Weights, digits: Digits, plan: Plan) -> list[float]:
-    """The loss before each update. PyTorch gives the gradients."""
+    """The loss before each update. PyTorch computes the gradients."""
     w1, b1, w2, b2 = (torch.tensor(value, requires_grad=True) for value in start.values())
     x, t = torch.from_numpy(digits.x), torch.from_numpy(digits.t)
     losses = []
@@ -47,9 +47,21 @@ def tensors(start: Weights, digits: Digits, plan: Plan) -> list[float]:
     return losses
 
 
+# --- what is recorded
+def what_is_recorded() -> dict[str, bool]:
+    """Whether PyTorch records the operation 2·x, so that a backward can follow it."""
+    plain, leaf = torch.ones(3), torch.ones(3, requires_grad=True)
+    results = {"plain": 2 * plain, "requires_grad": 2 * leaf}
+    with torch.no_grad():
+        results["no_grad"] = 2 * leaf
+    with torch.inference_mode():
+        results["inference_mode"] = 2 * leaf
+    return {name: y.grad_fn is not None for name, y in results.items()}
+
+
 # --- functional
 def functional(start: Weights, digits: Digits, plan: Plan) -> list[float]:
-    """The loss before each update. PyTorch gives activation and loss."""
+    """The loss before each update. PyTorch has the activation and the loss."""
     w1, b1, w2, b2 = (torch.tensor(value, requires_grad=True) for value in start.values())
     x, t = torch.from_numpy(digits.x), torch.from_numpy(digits.t)
     losses = []
@@ -146,7 +158,7 @@ def loader(start: Weights, digits: Digits, plan: Plan) -> list[float]:
 
 # --- accuracy
 def accuracy(model: nn.Module, batches: Batches) -> float:
-    """The share of the examples whose largest logit is the right one."""
+    """The share of examples whose largest logit is that of the right class."""
     model.eval()
     right = examples = 0
     with torch.no_grad():
@@ -158,7 +170,7 @@ def accuracy(model: nn.Module, batches: Batches) -> float:
 
 # --- validation
 def validation(start: Weights, digits: Digits, plan: Plan) -> tuple[list[float], list[float]]:
-    """The loss before each update, and after each epoch the accuracy."""
+    """The loss before each update, and the accuracy after each epoch."""
     model = net_from(start)
     optimizer = SGD(model.parameters(), lr=plan.rate)
     train_set = TensorDataset(torch.from_numpy(digits.x), torch.from_numpy(digits.t))
@@ -186,7 +198,7 @@ def fit(
     after_step: Sequence[Callable[[float], object]] = (),
     after_epoch: Sequence[Callable[[nn.Module], object]] = (),
 ) -> None:
-    """The loop, and nothing that depends on what is trained or recorded."""
+    """The loop. Nothing in it depends on the model or on what is recorded."""
     for _ in range(epochs):
         model.train()
         for xb, tb in batches:
@@ -202,7 +214,7 @@ def fit(
 
 # --- train
 def train(model: nn.Module, digits: Digits, plan: Plan) -> tuple[list[float], list[float]]:
-    """The loss before each update, and after each epoch the accuracy."""
+    """The loss before each update, and the accuracy after each epoch."""
     optimizer = SGD(model.parameters(), lr=plan.rate, momentum=plan.momentum)
     train_set = TensorDataset(torch.from_numpy(digits.x), torch.from_numpy(digits.t))
     valid_set = TensorDataset(torch.from_numpy(digits.x_valid), torch.from_numpy(digits.t_valid))

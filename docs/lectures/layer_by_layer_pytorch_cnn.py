@@ -1,4 +1,4 @@
-"""A convolutional network in PyTorch: as a module, in sequence, for any size, on any device."""
+"""A convolutional network in PyTorch: as a module, as a list of layers, for any image size, on any device."""
 
 # B batch, C channels, H height, W width
 
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 # --- cnn
 class CNN(nn.Module):
-    """Three convolutions that halve the image, the mean over what is left of it, linear."""
+    """Three convolutions that halve the image, the mean over the remaining pixels, a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class CNN(nn.Module):
 
 # --- sequential
 def sequential() -> nn.Sequential:
-    """The same as a list of layers."""
+    """The same network as a list of layers."""
     return nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)),
         nn.Conv2d(1, 8, kernel_size=3, stride=2, padding=1),
@@ -54,7 +54,7 @@ def sequential() -> nn.Sequential:
 
 # --- any size
 def any_size() -> nn.Sequential:
-    """The same for images of any size."""
+    """The same network for images of any size."""
     return nn.Sequential(
         nn.Conv2d(1, 8, kernel_size=3, stride=2, padding=1),
         nn.ReLU(),
@@ -70,7 +70,7 @@ def any_size() -> nn.Sequential:
 
 # --- same start
 def same_start(model: nn.Module, other: nn.Module) -> nn.Module:
-    """The model with the other's weights, which come in the same order under other names."""
+    """Copy the other's weights into the model. They have other names, in the same order."""
     values = other.state_dict().values()  # load_state_dict copies them
     model.load_state_dict(dict(zip(model.state_dict(), values, strict=True)))
     return model
@@ -78,7 +78,7 @@ def same_start(model: nn.Module, other: nn.Module) -> nn.Module:
 
 # --- listen
 def zeros_after_relu(model: nn.Sequential, xb: Tensor) -> list[float]:
-    """The share of zeros that each ReLU puts out."""
+    """The share of zeros in the output of each ReLU."""
     shares: list[float] = []
 
     def note(_layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
@@ -95,12 +95,12 @@ def zeros_after_relu(model: nn.Sequential, xb: Tensor) -> list[float]:
 
 # --- resized
 def resized(images: Tensor, size: int) -> Tensor:
-    """Square images (B, C, H, W), smaller or larger."""
+    """Resize images (B, C, H, W) to `size` × `size` pixels."""
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 class Resized:
-    """Batches whose images have one size after the other."""
+    """Batches with their images resized, each batch to the next size in turn."""
 
     def __init__(self, batches: Batches, sizes: list[int]) -> None:
         self.batches, self.sizes = batches, cycle(sizes)
@@ -112,7 +112,7 @@ class Resized:
 
 # --- on a device
 class OnDevice:
-    """Batches, each moved to the device when it is asked for."""
+    """Batches, each moved to the device when the loop takes it."""
 
     def __init__(self, batches: Batches, device: str) -> None:
         self.batches, self.device = batches, device
@@ -129,7 +129,7 @@ def train_on(
     digits: Digits,
     plan: Plan,
 ) -> tuple[list[float], list[float]]:
-    """The loss before each update, and after each epoch the accuracy."""
+    """The loss before each update, and the accuracy after each epoch."""
     model.to(device)
     optimizer = SGD(model.parameters(), lr=plan.rate, momentum=plan.momentum)
     train_set = TensorDataset(torch.from_numpy(digits.x), torch.from_numpy(digits.t))

@@ -1,4 +1,4 @@
-"""The layers, the descent and the gradient check of the first lecture, and its network in three frameworks."""
+"""Tests of the lecture on a network from nothing: layers, descent, gradient check, and the three frameworks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_gradients_of_a_line_are_those_of_least_squares(inputs: int, outputs: in
     rng = np.random.default_rng(2)
     w, b = rng.normal(size=(inputs, outputs)), rng.normal(size=outputs)
     _, gradients = line({"w": w, "b": b}, x, t)
-    # the normal equations, with the heights as a further row of slopes
+    # the normal equations; the heights are the last row
     ones = np.column_stack([x, np.ones(len(x))])
     expected = 2 * ones.T @ (ones @ np.vstack([w, b]) - t) / t.size
     np.testing.assert_allclose(np.vstack([gradients["w"], gradients["b"]]), expected, rtol=1e-12)
@@ -53,7 +53,7 @@ def test_gradients_of_the_network_pass_the_check(inputs: int, outputs: int) -> N
     assert max(errors.values()) < 1e-7
 
 
-def test_check_finds_the_wrong_relu_in_the_first_layer_alone() -> None:
+def test_check_finds_the_wrong_relu_only_in_the_first_layer() -> None:
     wrong = partial(network, relu_backward=wrong_relu_backward)
     errors = gradient_errors(wrong, start_weights(3, 8, 2, seed=3), *_data(20, 3, 2))
     assert {name for name, error in errors.items() if error > 0.1} == {"w1", "b1"}
@@ -82,18 +82,18 @@ def test_mean_squared_error_is_the_mean_over_all_numbers() -> None:
     np.testing.assert_array_equal(mean_squared_error_backward(cache), [[0, 1], [0, 2]])
 
 
-def test_relu_cuts_and_its_backward_passes_only_where_it_did_not() -> None:
+def test_relu_sets_negatives_to_zero_and_its_backward_passes_only_positives() -> None:
     y, cache = relu(np.array([-1.0, 0.0, 2.0]))
     np.testing.assert_array_equal(y, [0, 0, 2])
     np.testing.assert_array_equal(relu_backward(np.array([5.0, 6.0, 7.0]), cache), [0, 0, 7])
 
 
-def test_predict_gives_the_outputs_that_the_loss_is_of() -> None:
+def test_predict_returns_the_outputs_of_the_loss() -> None:
     weights, (x, t) = start_weights(3, 8, 2, seed=3), _data(20, 3, 2)
     assert mean_squared_error(predict(weights, x), t)[0] == network(weights, x, t)[0]
 
 
-def test_descent_steps_against_the_gradient_and_leaves_the_start_as_it_was() -> None:
+def test_descent_steps_against_the_gradient_and_does_not_change_the_start() -> None:
     def parabola(weights: Weights, x: Array, t: Array) -> tuple[float, Weights]:
         return float(weights["a"] ** 2), {"a": 2 * weights["a"]}
 
@@ -104,7 +104,7 @@ def test_descent_steps_against_the_gradient_and_leaves_the_start_as_it_was() -> 
     assert start == {"a": 8}
 
 
-def test_start_is_smaller_the_more_inputs_there_are() -> None:
+def test_weights_are_smaller_with_more_inputs() -> None:
     weights = start_weights(50, 400, 50, seed=4)
     assert weights["w1"].std() == pytest.approx(0.2, rel=0.02)
     assert weights["w2"].std() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
@@ -114,7 +114,7 @@ def test_start_is_smaller_the_more_inputs_there_are() -> None:
 
 @pytest.fixture
 def keras_precision() -> Iterator[None]:
-    """Sets Keras's global precision back after the test."""
+    """Restore Keras's global precision after the test."""
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].config.set_floatx("float32")

@@ -1,4 +1,4 @@
-"""The graphs of the third lecture: equal gradients, what each graph holds, and what follows from it."""
+"""Tests of the lecture on graphs: equal gradients, the nodes of each graph, and what follows from the difference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _module(framework: str) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def _float64() -> Iterator[None]:
-    """JAX's arrays are as exact as the others'."""
+    """Give JAX float64, like the others."""
     try:
         import jax
     except ImportError:
@@ -55,7 +55,7 @@ def _on_tape(tape: Tape) -> tuple[list[Variable], Variable]:
     return inputs, sum_of_products(tape, *inputs)
 
 
-def test_tape_gives_the_gradients_of_the_closed_form() -> None:
+def test_tape_has_the_gradients_of_the_closed_form() -> None:
     tape = Tape()
     inputs, c = _on_tape(tape)
     x, y, z = _inputs()
@@ -64,13 +64,13 @@ def test_tape_gives_the_gradients_of_the_closed_form() -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-def test_tape_adds_up_what_a_variable_gets_from_two_operations() -> None:
+def test_tape_adds_the_gradients_of_a_variable_that_is_used_twice() -> None:
     tape, x = Tape(), Variable(np.array([1.0, 2.0, 5.0]))
     y = tape.sum(tape.add(tape.multiply(x, x), x))  # x² + x
     np.testing.assert_array_equal(tape.gradients(y, [x])[0], [3, 5, 11])
 
 
-def test_tape_leaves_out_what_the_result_does_not_depend_on() -> None:
+def test_tape_ignores_operations_after_the_result() -> None:
     tape, x = Tape(), Variable(np.array([3.0]))
     y = tape.multiply(x, x)
     tape.multiply(y, y)
@@ -106,7 +106,7 @@ def test_network_has_the_gradients_of_the_tape(framework: str) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
 
 
-def test_tape_is_read_as_three_operations_on_three_inputs() -> None:
+def test_tape_converts_to_three_operations_on_three_inputs() -> None:
     tape = Tape()
     inputs, c = _on_tape(tape)
     graph = read(tape)
@@ -114,13 +114,13 @@ def test_tape_is_read_as_three_operations_on_three_inputs() -> None:
     assert nx.ancestors(graph, c) == {*inputs, *graph} - {c}
 
 
-def test_network_tape_writes_every_operation_once() -> None:
+def test_network_tape_records_each_operation_once() -> None:
     tape, x = NetworkTape(), Variable(np.ones((2, 3)), "x")
     tape.relu(tape.add_rows(tape.matmul(x, Variable(np.ones((3, 4)), "w")), Variable(np.ones(4), "b")))
     assert operations(read(tape)) == ["matmul", "add rows", "relu"]
 
 
-def test_drawing_places_inputs_above_what_uses_them_and_no_two_on_one_spot() -> None:
+def test_drawing_puts_inputs_above_their_users_and_no_two_nodes_on_one_spot() -> None:
     graph = nx.DiGraph([("x", "m"), ("y", "m"), ("m", "a"), ("z", "a"), ("a", "s"), ("x", "s")])
     place = places(graph)
     assert all(place[start][1] > place[end][1] for start, end in graph.edges)
@@ -130,7 +130,7 @@ def test_drawing_places_inputs_above_what_uses_them_and_no_two_on_one_spot() -> 
             assert place[one][1] != place[other][1] or abs(place[one][0] - place[other][0]) >= 1 - 1e-9
 
 
-def test_drawing_has_a_box_for_each_node_and_dashes_for_what_does_not_run() -> None:
+def test_drawing_has_a_box_per_node_and_dashes_for_nodes_that_do_not_run() -> None:
     graph = nx.DiGraph([("x", "m"), ("m", "a"), ("u", "v")])
     nx.set_node_attributes(graph, {node: node.upper() for node in graph}, "label")
     axes = Figure().add_subplot()
@@ -142,7 +142,7 @@ def test_drawing_has_a_box_for_each_node_and_dashes_for_what_does_not_run() -> N
     assert {label for label, box in boxes.items() if box.get_facecolor() != white} == set("XU")
 
 
-def test_pytorch_holds_the_graph_that_ran_from_the_result_to_the_leaves() -> None:
+def test_grad_fn_leads_from_the_result_to_the_leaves() -> None:
     torch, module = pytest.importorskip("torch"), _module("pytorch")
     names = {torch.tensor(array, requires_grad=True): name for array, name in zip(_inputs(), "xyz", strict=True)}
     graph = module.read_backward(module.sum_of_products(*names), names)
@@ -151,7 +151,7 @@ def test_pytorch_holds_the_graph_that_ran_from_the_result_to_the_leaves() -> Non
     assert {label for label in labels if len(label) == 1} == set("xyz")
 
 
-def test_fx_writes_down_placeholders_operations_and_output() -> None:
+def test_fx_records_placeholders_operations_and_output() -> None:
     fx, module = pytest.importorskip("torch.fx"), _module("pytorch")
     graph = module.read_fx(fx.symbolic_trace(module.sum_of_products).graph)
     assert operations(graph) == ["mul", "add", "sum", "output"]
@@ -170,12 +170,12 @@ def test_dynamo_breaks_the_graph_at_a_branch_on_a_value() -> None:
     assert len(straight.graphs) == 1
     compiled = torch.compile(module.branch, backend=broken)
     assert compiled(torch.ones(3)) == 3
-    assert len(broken.graphs) == 2  # up to the branch, and the way that was taken
+    assert len(broken.graphs) == 2  # the condition, and the branch that was taken
     assert compiled(-torch.ones(3)) == 3
     assert len(broken.graphs) == 3
 
 
-def test_session_runs_only_what_it_is_asked_for() -> None:
+def test_session_runs_only_what_the_program_asks_for() -> None:
     module = _module("tensorflow")
     graph = module.build((2, 3))
     module.add_gradients(graph)
@@ -191,7 +191,7 @@ def test_session_runs_only_what_it_is_asked_for() -> None:
         assert session.run("runs:0") == 1
 
 
-def test_update_is_no_ancestor_of_the_result() -> None:
+def test_no_path_leads_from_the_update_to_the_result() -> None:
     module = _module("tensorflow")
     graph = module.build((2, 3))
     awake = nx.ancestors(module.read(graph), graph.get_operation_by_name("c"))
@@ -222,7 +222,7 @@ CASES = pytest.mark.parametrize(("x", "branch", "halved"), [([3.0, 1.0], 10, 0.6
 
 @CASES
 @pytest.mark.parametrize("framework", ["pytorch", "tensorflow", "jax"])
-def test_branch_and_loop_give_the_values_worked_out_by_hand(
+def test_branch_and_loop_return_the_values_computed_by_hand(
     framework: str, x: list[float], branch: float, halved: float
 ) -> None:
     module = _module(framework)
@@ -252,7 +252,7 @@ def test_jit_cannot_trace_a_plain_branch() -> None:
         jax.jit(module.plain_branch)(np.ones(3))
 
 
-def test_scan_of_enough_rounds_has_a_gradient_and_while_loop_has_none() -> None:
+def test_scan_with_enough_rounds_has_a_gradient_and_while_loop_has_none() -> None:
     jax, module = pytest.importorskip("jax"), _module("jax")
     x = np.array([3.0, 1.0])
     assert module.halve_within(x, 5) == module.halve(x) == 0.625
@@ -287,6 +287,58 @@ def test_tree_has_the_same_value_and_gradient_in_pytorch_and_jax() -> None:
 def tuple_of(make: object, a: Array, b: Array, c: Array) -> tuple:
     """The tree ((a, b), c)."""
     return (make(a), make(b)), make(c)
+
+
+def _training() -> tuple[dict[str, Array], dict[str, Array]]:
+    rng = np.random.default_rng(2)
+    return start_weights(3, 5, 2, seed=3), {"x": rng.normal(size=(4, 3)), "t": rng.normal(size=(4, 2))}
+
+
+def _session_graphs() -> tuple[ModuleType, list]:
+    _module("tensorflow")
+    module = importlib.import_module("graphs_session")
+    return module, [module.grouped, module.minimized, module.layered]
+
+
+def test_training_without_its_update_has_a_flat_loss() -> None:
+    module, builders = _session_graphs()
+    weights, data = _training()
+    for build in (module.with_variables, *builders):
+        losses, _ = module.losses(build(weights, 1e-3), ["loss:0"], data, steps=4)
+        assert losses == [losses[0]] * 4, build.__name__
+
+
+def test_training_with_its_update_has_the_losses_of_the_tape() -> None:
+    module, builders = _session_graphs()
+    weights, data = _training()
+    expected = module.losses_by_hand(weights, data, 1e-3, steps=6)
+    assert expected[-1] < 0.8 * expected[0]
+    found = {"fed": module.losses_of_fed(weights, data, 1e-3, steps=6)[0]}
+    for build in builders:
+        found[build.__name__], _ = module.losses(build(weights, 1e-3), ["loss:0", "train"], data, steps=6)
+    for name, losses in found.items():
+        np.testing.assert_allclose(losses, expected, rtol=1e-12, err_msg=name)
+
+
+def test_no_path_leads_from_a_weights_update_to_the_loss_and_train_waits_for_all_four() -> None:
+    module, _ = _session_graphs()
+    graph = module.grouped(_training()[0], 1e-3)
+    updates = {f"update_{name}" for name in ("w1", "b1", "w2", "b2")}
+    drawn = _module("tensorflow").read(graph)
+    loss, train = (graph.get_operation_by_name(name) for name in ("loss", "train"))
+    assert not updates & {operation.name for operation in nx.ancestors(drawn, loss)}
+    assert updates <= {operation.name for operation in train.control_inputs}
+
+
+def test_jax_outside_jit_is_eager_and_takes_a_branch_on_a_value() -> None:
+    module = _module("jax")
+    x, y, z = _inputs()
+    for shifted, sign in ((z + 10, "positive"), (z - 10, "negative")):
+        seen = module.what_the_function_sees(x, y, shifted)
+        assert seen == {"as it is": sign, "grad": sign, "jit": "no value"}
+    gradient = module.jax.grad(module.plain_branch)
+    assert gradient(np.array([3.0, 1.0])).tolist() == [6, 2]
+    assert gradient(np.array([-3.0, 1.0])).tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize("kind", ["PyTorch", "TensorFlow", "JAX", "weights file"])

@@ -1,4 +1,4 @@
-"""Every step of the second lecture gives the losses of NumPy; its digits, its diffs, its hooks and its sizes."""
+"""Tests of the lecture on layers: each step has the losses of NumPy; digits, diffs, hooks and image sizes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NEEDS = {"pytorch": ["torch"], "keras": ["keras", "tensorflow"], "jax": ["jax", 
 
 
 def _digits() -> Digits:
-    """Real ones, few of them."""
+    """A few digits that are drawn like those of the page."""
     images = np.concatenate([draw_page(writer)[:10] for writer in range(3)])
     x = images.reshape(30, -1) / 255
     t = np.tile(np.arange(10), 3)
@@ -76,11 +76,11 @@ def _module(framework: str) -> Any:
 
 @contextmanager
 def _double(framework: str) -> Iterator[None]:
-    """Makes float64 the default of the framework for as long; PyTorch takes that of the weights."""
+    """Make float64 the framework's default inside the block. PyTorch takes the type of the weights."""
     _module(framework)
     if framework == "keras":
         config = sys.modules["keras"].config
-        before = config.floatx(), config.dtype_policy()  # the policy is made of the default once, and kept
+        before = config.floatx(), config.dtype_policy()  # the policy does not follow the default
         config.set_floatx("float64")
         config.set_dtype_policy("float64")
         try:
@@ -113,10 +113,19 @@ def test_first_loss_without_weights_is_the_logarithm_of_ten() -> None:
         assert first == pytest.approx(math.log(10), rel=1e-15), step
 
 
-def test_own_log_softmax_survives_large_logits() -> None:
+def test_log_softmax_does_not_overflow() -> None:
     torch = pytest.importorskip("torch")
     found = _module("pytorch").log_softmax(torch.tensor([[1000.0, 0.0], [-1000.0, -1000.0]]))
     assert found.tolist() == [[0, -1000], [pytest.approx(-math.log(2))] * 2]
+
+
+def test_pytorch_records_only_operations_on_inputs_that_require_gradients() -> None:
+    recorded = _module("pytorch").what_is_recorded()
+    assert recorded == {"plain": False, "requires_grad": True, "no_grad": False, "inference_mode": False}
+
+
+def test_tape_of_tensorflow_records_only_inside_its_block() -> None:
+    assert _module("keras").what_is_recorded() == {"outside": False, "inside": True}
 
 
 def test_accuracy_counts_examples_not_batches() -> None:
@@ -126,7 +135,7 @@ def test_accuracy_counts_examples_not_batches() -> None:
     assert _module("pytorch").accuracy(torch.nn.Identity(), batches) == 4 / 5
 
 
-def test_hooks_are_called_in_order_and_the_model_knows_whether_it_trains() -> None:
+def test_hooks_are_called_in_order_and_the_model_is_in_the_right_mode() -> None:
     torch = pytest.importorskip("torch")
     module = _module("pytorch")
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
@@ -173,7 +182,7 @@ def test_cnn_in_another_form_has_the_same_logits_and_gradients(name: str) -> Non
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (28, 41), (64, 9)], ids=str)
-def test_adaptive_pooling_takes_any_size_and_the_mean_of_it(height: int, width: int) -> None:
+def test_adaptive_pooling_takes_the_mean_of_any_size(height: int, width: int) -> None:
     torch, cnn = pytest.importorskip("torch"), _cnn()
     model = cnn.any_size()
     images = torch.rand(3, 1, height, width)
@@ -185,7 +194,7 @@ def test_adaptive_pooling_takes_any_size_and_the_mean_of_it(height: int, width: 
         cnn.sequential()(images.flatten(1))
 
 
-def test_batches_are_resized_by_turns_also_over_epochs() -> None:
+def test_batches_get_the_sizes_in_turn_across_epochs() -> None:
     torch, cnn = pytest.importorskip("torch"), _cnn()
     images, labels = torch.ones(2, 1, 28, 28), torch.tensor([3, 4])
     batches = cnn.Resized([(images, labels)] * 3, [20, 30])
@@ -194,7 +203,7 @@ def test_batches_are_resized_by_turns_also_over_epochs() -> None:
     torch.testing.assert_close(cnn.resized(images, 20), torch.ones(2, 1, 20, 20))
 
 
-def test_forward_hook_counts_zeros_and_is_removed() -> None:
+def test_forward_hook_measures_zeros_and_is_removed() -> None:
     torch, cnn = pytest.importorskip("torch"), _cnn()
     model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.ReLU())
     for _ in range(2):
@@ -202,7 +211,7 @@ def test_forward_hook_counts_zeros_and_is_removed() -> None:
     assert not any(layer._forward_hooks for layer in model)
 
 
-def test_training_on_a_device_is_training() -> None:
+def test_training_on_a_device_has_the_same_losses() -> None:
     torch, cnn = pytest.importorskip("torch"), _cnn()
     module, digits = _module("pytorch"), _digits()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -217,7 +226,7 @@ def test_training_on_a_device_is_training() -> None:
     assert moved == [(device, device)]
 
 
-def test_digits_are_digits_by_other_writers_than_those_they_are_validated_with(
+def test_training_and_validation_digits_are_by_different_writers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FOURHANDS_DATA", str(tmp_path))
@@ -234,7 +243,7 @@ def test_digits_are_digits_by_other_writers_than_those_they_are_validated_with(
     assert {row.tobytes() for row in rows} == {row.astype("f4").astype("f8").tobytes() for row in nines.astype("f4")}
 
 
-def test_mnist_is_taken_where_it_is_at_hand_and_never_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mnist_is_taken_from_the_cache_and_never_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("common.data.mnist.fetch", lambda *_: pytest.fail("downloads"))
     monkeypatch.delenv("FOURHANDS_DATA", raising=False)
     monkeypatch.setattr("layer_by_layer.cache_folder", lambda: tmp_path)
@@ -251,7 +260,7 @@ def test_mnist_is_taken_where_it_is_at_hand_and_never_fetched(monkeypatch: pytes
     np.testing.assert_allclose(digits.x[:, 0] * 255, digits.t, rtol=1e-6)
 
 
-def test_diff_holds_both_steps_whole() -> None:
+def test_diff_has_all_lines_of_both_steps() -> None:
     before, after = (code_of("layer_by_layer_pytorch.py", name) for name in ("module", "optim"))
     lines = diff(before, after).splitlines()
     assert [line[1:] for line in lines if line[0] in "- "] == before.splitlines()
@@ -260,7 +269,7 @@ def test_diff_holds_both_steps_whole() -> None:
     assert "-            with torch.no_grad():" in lines
 
 
-def test_code_of_a_step_is_its_sections_without_markers() -> None:
+def test_code_of_a_step_has_its_sections_without_markers() -> None:
     code = code_of("layer_by_layer_keras.py", "network", "fit")
     assert code.startswith("def network(")
     assert code.count("\ndef fit(") == 1

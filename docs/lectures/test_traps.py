@@ -1,4 +1,4 @@
-"""The traps of the catalogue are still there, and the project still keeps their rules."""
+"""Tests of the trap catalogue: each trap still exists, and the project follows its rule."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def module(name: str) -> ModuleType:
-    """A module of the page; skips where a framework of its is missing."""
+    """Import a module of the page. Skip if one of its frameworks is missing."""
     needed = {
         "traps_pytorch": ["torch"],
         "traps_keras": ["tensorflow", "keras"],
@@ -50,22 +50,22 @@ def built(implementation: str, rung: str, dtype: str = "float32") -> Any:
 
 
 def words(package: str) -> set[str]:
-    """Names and attributes in the code of a package; comments and texts do not count."""
+    """Names and attributes in the code of a package, without comments and strings."""
     nodes = (node for path in (ROOT / package).glob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8"))))
     return {word for node in nodes for word in (getattr(node, "id", None), getattr(node, "attr", None)) if word}
 
 
-# what is never used, and why
+# names that are never used, and why
 AVOIDED = {
     "impl_pytorch": {
         "BatchNorm2d": "sums in one float32, keeps the unbiased variance",
-        "MultiheadAttention": "True means blocked",
+        "MultiheadAttention": "True blocks",
         "gelu": "has two forms",
     },
     "impl_keras": {
-        "BatchNormalization": "counts a little more than its mask keeps",
-        "Embedding": "has a gradient of rows",
-        "CTC": "takes every line for full",
+        "BatchNormalization": "adds a small number to the count of its mask",
+        "Embedding": "has a sparse gradient",
+        "CTC": "takes the padding for frames",
         "gelu": "has two forms",
     },
     "impl_jax": {
@@ -77,12 +77,12 @@ AVOIDED = {
 
 
 @pytest.mark.parametrize(("package", "word"), [(package, word) for package in AVOIDED for word in AVOIDED[package]])
-def test_what_is_a_trap_is_not_used(package: str, word: str) -> None:
+def test_package_does_not_use_a_trap(package: str, word: str) -> None:
     assert word not in words(package), AVOIDED[package][word]
 
 
 # --- layers
-def test_layer_norms_have_three_epsilons_and_here_one() -> None:
+def test_layer_norms_have_three_default_epsilons_and_the_implementations_one() -> None:
     epsilons = module("traps_between").layer_norm_epsilons()
     assert epsilons == pytest.approx({"PyTorch": 1e-5, "Keras": 1e-3, "Flax": 1e-6})
     from flax import nnx
@@ -98,7 +98,7 @@ def test_layer_norms_have_three_epsilons_and_here_one() -> None:
     assert in_pytorch == in_keras == in_flax == [1e-5] * 7
 
 
-def test_another_epsilon_moves_logits_by_more_than_the_gate() -> None:
+def test_another_epsilon_changes_logits_by_more_than_the_gate() -> None:
     moved = module("traps_models").logits_moved_by
     assert moved(1e-3) > 10 * tolerance("logits", "float32", "keras", "transformer").limit
     assert 1000 * tolerance("logits", "float64", "keras", "transformer").limit < moved(1e-6) < 1e-4
@@ -128,19 +128,19 @@ def test_batch_norm_of_pytorch_sums_channels_last_in_one_float32() -> None:
     assert errors["channels last"] > 10 * errors["channels first"]
 
 
-def test_batch_norms_of_keras_and_flax_are_not_quite_float64() -> None:
+def test_batch_norms_of_keras_and_flax_are_not_fully_float64() -> None:
     assert module("traps_keras").error_of_a_masked_mean() > 1e-9
     assert module("traps_jax").dtypes_of_batch_norm() == ("float64", "float32")
 
 
-def test_two_biases_learn_twice_as_fast_and_here_one_is_held_at_zero() -> None:
+def test_two_biases_learn_twice_as_fast_and_ours_has_one_fixed_at_zero() -> None:
     assert module("traps_pytorch").speed_of_two_biases() == pytest.approx(2)
     held = {name: p for name, p in built("pytorch", "lstm_ctc").model.named_parameters() if "bias_hh" in name}
     assert len(held) == 4
     assert not any(parameter.requires_grad or parameter.any() for parameter in held.values())
 
 
-def test_new_lstm_of_keras_remembers_and_ours_starts_from_the_common_weights() -> None:
+def test_new_lstm_of_keras_has_a_forget_bias_and_ours_starts_from_the_common_weights() -> None:
     assert module("traps_keras").new_biases(units=3) == {"i": 0, "f": 1, "g": 0, "o": 0}
     exported, spec = built("keras", "lstm_ctc").export_weights(), golden.small("lstm_ctc")
     assert not exported["lstm.0.forward.bias"].any()
@@ -165,7 +165,7 @@ def test_true_blocks_in_multihead_attention_and_keeps_elsewhere() -> None:
     assert keep_first(torch.tensor([2]), 3).tolist() == [[True, True, False]]
 
 
-def test_adam_steps_along_a_gradient_of_rounding_and_here_no_key_has_a_bias() -> None:
+def test_adam_makes_a_step_of_a_keys_rounding_noise_and_ours_has_no_bias_there() -> None:
     share, step = module("traps_pytorch").step_of_a_keys_bias()
     assert share < 1e-5
     assert 0.5 < step < 1.01
@@ -182,27 +182,26 @@ def test_positions_are_made_in_float64() -> None:
 
 
 # --- optimizers
-def test_adam_of_keras_is_another_and_has_its_row() -> None:
+def test_adam_of_keras_differs_from_the_others_by_more_than_their_gate() -> None:
     apart = module("traps_between").adam_apart()
     assert apart["Keras"] > 100 * apart["optax"]
-    own, usual = (tolerance("adamw steps", "float64", name, "mlp").limit for name in ("keras", "jax"))
-    assert own > 100 * usual
+    assert apart["Keras"] > 100 * tolerance("adamw steps", "float64", "jax", "mlp").limit
 
 
-def test_sgd_of_keras_coasts_and_parity_has_a_constant_rate() -> None:
+def test_sgd_of_keras_keeps_its_old_rate_and_parity_has_a_constant_rate() -> None:
     coasted = module("traps_keras").distance_coasted()
     assert coasted == pytest.approx({"Keras": 0.9 + 0.81, "the others": 0})
     assert {config.schedule for config in (golden.SGD, golden.CLIPPED)} == {"constant"}
 
 
-def test_clipping_in_pytorch_falls_short_and_has_its_row() -> None:
+def test_clipping_in_pytorch_is_too_short_and_has_its_row() -> None:
     short = module("traps_pytorch").clipping_falls_short()
     assert short == pytest.approx(1e-6 / 5, rel=1e-4)  # of a gradient of norm five
     own, usual = (tolerance("clipped steps", "float64", name, "mlp").limit for name in ("pytorch", "jax"))
     assert usual < short < own
 
 
-def test_clipping_takes_the_norm_of_rows() -> None:
+def test_clipping_in_keras_takes_the_norm_of_the_rows() -> None:
     assert module("traps_keras").shortfall_of_a_norm(times=4) == pytest.approx(1 / 2)
 
 
@@ -214,7 +213,7 @@ def test_mean_has_four_meanings() -> None:
 
 @pytest.mark.parametrize("places", [12, 0], ids=["texts", "no texts"])
 @pytest.mark.parametrize("implementation", ["pytorch", "keras", "jax"])
-def test_loss_here_is_nats_per_character_of_the_frames_that_are_a_lines_own(implementation: str, places: int) -> None:
+def test_our_loss_is_in_nats_per_character_without_the_padding(implementation: str, places: int) -> None:
     pytest.importorskip(f"impl_{implementation}")
     rung = importlib.import_module(f"impl_{implementation}.lstm_ctc")
     logits_BTK, frames_B, labels_BL, lengths_B = traps.ctc_batch()
@@ -227,7 +226,7 @@ def test_loss_here_is_nats_per_character_of_the_frames_that_are_a_lines_own(impl
 def _loss(
     implementation: str, rung: ModuleType, logits_BTK: Any, frames_B: Any, labels_BL: Any, lengths_B: Any
 ) -> float:
-    """The loss of a rung, for a model that gives these logits; a frame is a column wide."""
+    """The loss of a rung for a model that returns these logits. A frame is one column wide."""
     same = SimpleNamespace(frames=lambda widths_B: widths_B)
     if implementation == "keras":
         return float(rung.LSTMCTC.line_loss(SimpleNamespace(spec=same), (None, frames_B), labels_BL, logits_BTK))
@@ -251,7 +250,7 @@ def _loss(
     return float(loss(Model(), None, *batch))
 
 
-def test_keras_takes_every_line_for_full() -> None:
+def test_ctc_loss_class_of_keras_takes_the_padding_for_frames() -> None:
     full, own = module("traps_keras").loss_at_full_width()
     logits_BTK, frames_B, labels_BL, label_lengths_B = traps.ctc_batch()
     right = ctc(logits_BTK, frames_B, labels_BL, label_lengths_B)[0] * label_lengths_B.sum() / 4
@@ -259,7 +258,7 @@ def test_keras_takes_every_line_for_full() -> None:
     assert full > 1.2 * own
 
 
-def test_impossible_text_costs_another_number_in_each_and_here_is_refused() -> None:
+def test_impossible_text_has_another_loss_in_each_framework_and_is_refused_here() -> None:
     losses = module("traps_between").losses_of_the_impossible()
     assert losses["PyTorch"] == np.inf
     assert 1e4 < losses["optax"] < 1e6
@@ -274,7 +273,7 @@ def test_ctc_of_tensorflow_is_float32_and_has_its_rows() -> None:
     assert usual < of_gradient < own
 
 
-def test_only_path_is_counted_twice_where_no_label_has_a_place() -> None:
+def test_only_path_is_counted_twice_without_a_column_of_labels() -> None:
     probability = module("traps_keras").probability_of_nothing
     assert [probability(places) for places in (0, 1)] == pytest.approx([2, 1], rel=1e-4)
 
@@ -290,7 +289,7 @@ def test_noise_is_below_the_gates_and_grows(dtype: str, limit: float) -> None:
         assert few[name] < tolerance(check, dtype, "pytorch", "mlp").limit
 
 
-def test_python_float_is_float32_in_tensorflow_and_here_momentum_is_not_one() -> None:
+def test_python_float_is_float32_in_tensorflow_and_our_momentum_is_a_float64() -> None:
     assert module("traps_keras").rounding_of_a_python_float(0.9) == pytest.approx(abs(float(np.float32(0.9)) / 0.9 - 1))
     from impl_keras.train import optimizer_for
 
@@ -301,31 +300,31 @@ def test_python_float_is_float32_in_tensorflow_and_here_momentum_is_not_one() ->
     )
 
 
-def test_rate_is_rounded_and_here_everyone_reads_the_rounded_one() -> None:
+def test_rate_is_rounded_and_all_read_the_rounded_one() -> None:
     assert traps.rounding_of_a_rate(0.05) == pytest.approx(1.5e-8, rel=0.01)
     assert learning_rates(golden.SGD, 3).dtype == np.float32
 
 
-def test_jax_makes_float32_of_float64_and_here_does_not() -> None:
+def test_jax_converts_float64_to_float32_and_ours_does_not() -> None:
     assert module("traps_jax").dtypes_of_a_float64() == ("float32", "float64")
     assert {array.dtype.name for array in built("jax", "mlp", "float64").export_weights().values()} == {"float64"}
 
 
 # --- speed
-def test_denormals_are_zero_here() -> None:
+def test_denormals_are_zero_in_our_pytorch() -> None:
     pytest.importorskip("impl_pytorch")
     import torch
 
     assert (torch.full((1,), 1e-38) / 2).view(torch.int32).item() == 0
 
 
-def test_denormals_survive_a_late_setting_and_no_early_one() -> None:
+def test_denormals_survive_a_late_setting_but_not_an_early_one() -> None:
     surviving = module("traps_pytorch").surviving_denormals
     assert surviving(late=True) > 0.1
     assert surviving(late=False) == 0
 
 
-def test_channels_are_last_here() -> None:
+def test_channels_are_last_in_our_pytorch() -> None:
     import torch
 
     kernels = [p for rung in RUNGS for p in built("pytorch", rung).model.parameters() if p.ndim == 4]
@@ -334,8 +333,8 @@ def test_channels_are_last_here() -> None:
 
 
 # --- files
-def test_transposed_view_is_misplaced_and_here_is_not(tmp_path: Path) -> None:
-    assert traps.numbers_misplaced() == pytest.approx(4 / 6)  # the first and the last stay where they are
+def test_transposed_view_is_misplaced_but_not_by_save_weights(tmp_path: Path) -> None:
+    assert traps.numbers_misplaced() == pytest.approx(4 / 6)  # the first and the last keep their place
     content = _content()
     views = {name: np.asfortranarray(array) for name, array in content.weights.items()}
     save_weights(tmp_path / "weights.safetensors", replace(content, weights=views))
@@ -343,7 +342,7 @@ def test_transposed_view_is_misplaced_and_here_is_not(tmp_path: Path) -> None:
     assert all(np.array_equal(read[name], array) for name, array in views.items())
 
 
-def test_equal_models_give_many_files_and_here_one(tmp_path: Path) -> None:
+def test_equal_models_make_many_files_but_one_with_save_weights(tmp_path: Path) -> None:
     assert traps.files_of_one_model(saves=20) > 1
     path = tmp_path / "weights.safetensors"
     assert len({(save_weights(path, _content()), path.read_bytes()) for _ in range(10)}) == 1
@@ -358,7 +357,7 @@ def _content() -> WeightsFile:
 
 
 # --- tests
-def test_word_chooses_other_tests_and_here_only_those_of_the_implementation() -> None:
+def test_word_selects_other_tests_but_in_the_suite_only_those_of_the_implementation() -> None:
     assert traps.tests_chosen("jax") == ["test_model[jax]", "test_jaxtyping"]
     command = [
         sys.executable,
@@ -378,11 +377,11 @@ def test_word_chooses_other_tests_and_here_only_those_of_the_implementation() ->
     assert not [name for name in chosen if "jax" not in name.partition("[")[2].rstrip("]").split("-")]
 
 
-def test_nothing_but_skips_is_a_success() -> None:
+def test_run_of_skips_alone_is_a_success() -> None:
     # that `--require` fails instead is tested in conformance/test_options.py
     assert traps.exit_status_of_a_skip() == 0
 
 
-def test_stride_falls_in_step_and_here_a_sample_does_not() -> None:
+def test_stride_misses_classes_and_evenly_does_not() -> None:
     assert traps.classes_seen(62, 31) == 2
     assert len({i % 62 for i in evenly(50 * 62, 100)}) > 40

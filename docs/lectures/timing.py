@@ -1,4 +1,4 @@
-"""What the page on timing measures: products, a training step, a loader, and three benchmarks that mislead."""
+"""The measurements of the page on timing: products, a training step, a loader, three benchmarks that mislead."""
 
 # N examples, D inputs, H hidden units, K classes
 
@@ -18,7 +18,7 @@ import torch
 
 # --- seconds
 def seconds(run: Callable[[], object], repeats: int = 7) -> float:
-    """The duration of the fastest call, after one that does not count."""
+    """Seconds of the fastest call. The first call does not count."""
     run()
     durations = []
     for _ in range(repeats):
@@ -30,10 +30,10 @@ def seconds(run: Callable[[], object], repeats: int = 7) -> float:
 
 # --- product
 def operations_per_second(size: int) -> float:
-    """Of a product of two square float32 matrices, which takes 2 · size³ operations."""
+    """The speed of a product of two square float32 matrices, which takes 2 · size³ operations."""
     rng = np.random.default_rng(0)
     a, b = rng.random((2, size, size), np.float32)
-    calls = max(1, 2_000_000 // size**3)  # so that a clock can see it
+    calls = max(1, 2_000_000 // size**3)  # enough for the clock
     return calls * 2 * size**3 / seconds(lambda: [a @ b for _ in range(calls)])
 
 
@@ -71,7 +71,7 @@ def arguments(
 # --- loader
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """What was done, and from when to when, seconds."""
+    """An activity with its start and end, seconds."""
 
     what: str
     start: float
@@ -79,7 +79,7 @@ class Span:
 
 
 def noted(spans: list[Span], what: str, run: Callable[[], object]) -> object:
-    """Run, and note the span."""
+    """Run, and append the span."""
     start = time.perf_counter()
     result = run()
     spans.append(Span(what=what, start=start, end=time.perf_counter()))
@@ -87,13 +87,13 @@ def noted(spans: list[Span], what: str, run: Callable[[], object]) -> object:
 
 
 def in_turn(load: Callable[[], object], batches: int) -> Iterator[object]:
-    """Each batch is loaded when it is asked for."""
+    """Load each batch on demand."""
     for _ in range(batches):
         yield load()
 
 
 def ahead(load: Callable[[], object], batches: int) -> Iterator[object]:
-    """The next batch is loaded by a thread while this one is used."""
+    """Load the next batch in a thread while this one is used."""
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(load)
         for _ in range(batches - 1):
@@ -107,9 +107,9 @@ def timeline(
     loader: Callable[[Callable[[], object], int], Iterator[object]],
     batches: int = 8,
 ) -> list[Span]:
-    """Train on batches that take as long to load as to learn from; what happened when.
+    """Load batches and compute steps. Return the spans of both.
 
-    Both are waits of 30 ms: the one stands for a disk, the other for a device that computes.
+    Both wait 30 ms: the one for a disk, the other for a device that computes.
     """
     spans: list[Span] = []
     for _ in loader(lambda: noted(spans, "load", lambda: time.sleep(0.03)), batches):
@@ -119,9 +119,9 @@ def timeline(
 
 # --- counting the compiler
 def with_compilation(calls: int) -> tuple[float, float]:
-    """Seconds per call of a compiled step, the first call among them, and without it."""
+    """Seconds per call of a compiled step, with the first call and without it."""
     compiled = jax.jit(step)
-    given = arguments(hidden=100 + calls)  # a shape that nothing has compiled yet
+    given = arguments(hidden=100 + calls)  # a shape that is not compiled yet
     start = time.perf_counter()
     for _ in range(calls):
         jax.block_until_ready(compiled(*given))
@@ -131,7 +131,7 @@ def with_compilation(calls: int) -> tuple[float, float]:
 
 # --- not waiting
 def without_waiting(size: int = 1024) -> tuple[float, float]:
-    """Seconds until a compiled product hands back its result, and until the result is there."""
+    """Seconds until a compiled product returns, and until its result is computed."""
     product = jax.jit(lambda a: a @ a @ a @ a)
     a = jnp.ones((size, size))
     jax.block_until_ready(product(a))
@@ -147,11 +147,11 @@ def without_waiting(size: int = 1024) -> tuple[float, float]:
 
 # --- two precisions
 def two_precisions(size: int = 1024) -> dict[str, float]:
-    """Seconds of a product in NumPy and in PyTorch as they come, and in NumPy as PyTorch has it.
+    """Seconds of a product in the default precision of NumPy and of PyTorch, and in NumPy in float32.
 
-    The fastest of ten, taken in turn: what disturbs one of them disturbs the others too.
+    The fastest of ten calls, in turn, so that other work disturbs all of them alike.
     """
-    torch.set_num_threads(1)  # as NumPy on the page
+    torch.set_num_threads(1)  # like NumPy on the page
     rng = np.random.default_rng(0)
     doubles, tensor = rng.random((size, size)), torch.rand(size, size)
     singles = doubles.astype(np.float32)

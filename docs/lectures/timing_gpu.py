@@ -1,4 +1,4 @@
-"""A training step on the CPU and on a GPU. As a program, it writes what they came to into a file."""
+"""A training step on the CPU and on a GPU. As a program, it writes the measurements to a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECORD = Path(common.__file__).parents[1] / "docs" / "results" / "gpu.json"
 
 # --- step
 def step_seconds(framework: str, device: Device, batch_size: int) -> float:
-    """A step of the `cnn`, its loss fetched: the median of ten, after three that warm up."""
+    """Seconds of a training step of the `cnn`: the median of ten, after three to warm up."""
     spec = CNNSpec(num_classes=62)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (13 * batch_size, spec.height, spec.width), np.uint8)
@@ -45,7 +45,7 @@ def step_seconds(framework: str, device: Device, batch_size: int) -> float:
 
 # --- measure
 def measure() -> dict[str, Any]:
-    """Milliseconds by framework, device and batch size, of those that find a GPU; what was measured, and when."""
+    """Milliseconds by framework, device and batch size, for frameworks that find a GPU; machine, versions and date."""
     taken: dict[str, dict[str, list[float]]] = {}
     for framework in FRAMEWORKS:
         try:
@@ -64,7 +64,7 @@ def measure() -> dict[str, Any]:
 
 
 def measure_apart() -> dict[str, Any]:
-    """The same in a process of its own, which has all cores and whatever the page has set does not reach."""
+    """Call `measure` in a new process, with all cores and without the settings of the page."""
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     with TemporaryDirectory() as folder:
         file = Path(folder, "gpu.json")
@@ -75,7 +75,7 @@ def measure_apart() -> dict[str, Any]:
 
 # --- measured or recorded
 def measured_or_recorded(record: Path = RECORD) -> tuple[dict[str, Any] | None, str]:
-    """The figures of this machine's GPU, else those that were recorded last, if any; and where they are from."""
+    """Measure this machine's GPU, else read the record, if there is one. Also return the origin in words."""
     if torch.cuda.is_available():
         found = measure_apart()
         return found, f"Measured by the run that built this page, on one {found['gpu']}."
@@ -86,13 +86,13 @@ def measured_or_recorded(record: Path = RECORD) -> tuple[dict[str, Any] | None, 
             f"{found['gpu']} beside {found['cores']} cores of an {found['processor']}."
         )
     return None, (
-        "The run that built this page had no GPU, and none has been recorded in this repository yet. On a machine that "
-        "has one, build the page, or record it for all: `python docs/lectures/timing_gpu.py docs/results/gpu.json`."
+        "The run that built this page had no GPU, and this repository has no record of one. On a machine with a GPU, "
+        "build the page, or record the figures: `python docs/lectures/timing_gpu.py docs/results/gpu.json`."
     )
 
 
 if __name__ == "__main__":
     if not torch.cuda.is_available():
         sys.exit("PyTorch finds no GPU, so there is nothing to measure")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX takes the GPU for itself
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX reserves most of the GPU's memory
     Path(sys.argv[1]).write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Traps outside the frameworks: files, tests, float32; and a batch to try CTC losses on."""
+"""Traps outside the frameworks (files, tests, float32), and a batch for the CTC losses."""
 
 # B batch, T frames, L label length, K classes
 
@@ -19,7 +19,7 @@ Array = np.ndarray
 
 # --- transposed views
 def numbers_misplaced() -> float:
-    """The share of a transposed view's numbers that safetensors brings back in another place."""
+    """The share of the numbers of a transposed view that are in another place after save and load."""
     view = np.arange(6.0).reshape(2, 3).T
     read = load(save({"kernel": view}))["kernel"]
     assert read.shape == view.shape
@@ -28,7 +28,7 @@ def numbers_misplaced() -> float:
 
 # --- metadata
 def files_of_one_model(saves: int) -> int:
-    """How many different files come of saving the same content so many times."""
+    """The number of different files from `saves` saves of the same content."""
     metadata = {"format": "1", "spec": "{}", "charset": "abc", "provenance": ""}
     return len({save({"kernel": np.ones(3)}, metadata) for _ in range(saves)})
 
@@ -47,7 +47,7 @@ def test_jaxtyping():
 
 
 def tests_chosen(word: str) -> list[str]:
-    """The names of the tests above that `pytest -k WORD` chooses."""
+    """The names of the tests above that `pytest -k WORD` selects."""
     _, said = _pytest(TESTS, "--collect-only", "-q", "-k", word)
     return [line.partition("::")[2] for line in said.splitlines() if "::" in line]
 
@@ -71,13 +71,13 @@ def test_on_the_gpu():
 
 
 def exit_status_of_a_skip() -> int:
-    """What pytest tells the shell when nothing has been tested; zero means that all is well."""
+    """The exit status of pytest when all tests were skipped. Zero means success."""
     return _pytest(SKIPPED, "-q")[0]
 
 
 # --- positions in float32
 def error_of_float32_positions() -> float:
-    """How far sinusoidal positions are off when their angles are worked out in float32."""
+    """The largest error of sinusoidal positions whose angles are computed in float32."""
     length, width = 4096, 128
     place, column = np.arange(length, dtype=np.float32), np.arange(0, width, 2, dtype=np.float32)
     angles = place[:, None] * np.exp(column * np.float32(-np.log(10_000) / width))
@@ -86,13 +86,13 @@ def error_of_float32_positions() -> float:
 
 # --- a rate
 def rounding_of_a_rate(rate: float) -> float:
-    """How much a learning rate changes, relatively, when it is kept as float32."""
+    """The relative change of a learning rate that is stored in float32."""
     return abs(float(np.float32(rate)) / rate - 1)
 
 
 # --- a sample in step
 def classes_seen(classes: int, stride: int) -> int:
-    """How many classes every `stride`-th example shows, where the labels go round in order."""
+    """The number of classes in every `stride`-th example, if the classes repeat in order."""
     labels = np.arange(50 * classes) % classes
     return len(np.unique(labels[::stride]))
 

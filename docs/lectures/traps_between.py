@@ -1,4 +1,4 @@
-"""Traps between frameworks: the same name, another meaning."""
+"""Traps between frameworks: the same name with another meaning."""
 
 # B batch, T frames, L label length, K classes
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-# both are read while Keras and TensorFlow are imported
+# both are read when Keras and TensorFlow are imported
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only: no notes on the processor
 
@@ -26,7 +26,7 @@ from impl_numpy.ctc import ctc
 
 # --- epsilons
 def layer_norm_epsilons() -> dict[str, float]:
-    """What is added to the variance, unless one says."""
+    """The default epsilon that is added to the variance."""
     return {
         "PyTorch": nn.LayerNorm(8).eps,
         "Keras": keras.layers.LayerNormalization().epsilon,
@@ -36,7 +36,7 @@ def layer_norm_epsilons() -> dict[str, float]:
 
 # --- momentum
 def running_means(momentum: float) -> dict[str, float]:
-    """A batch norm's running mean, which starts at zero, after one batch of ones."""
+    """The running mean of a batch norm after one batch of ones. It starts at zero."""
     ones = np.ones((4, 1), np.float32)
     in_pytorch = nn.BatchNorm1d(1, momentum=momentum)
     in_pytorch(torch.from_numpy(ones))
@@ -53,7 +53,7 @@ def running_means(momentum: float) -> dict[str, float]:
 
 # --- masks
 def gathered_by_true() -> dict[str, float]:
-    """What each attention gathers from the values 1, 2 and 4 if the mask is True for the first."""
+    """The output of each attention for the values 1, 2 and 4, if the mask is True for the first."""
     mask = np.array([[True, False, False]])
     query, keys = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 3, 1, 1), np.float32)
     values = np.array([1, 2, 4], np.float32).reshape(1, 3, 1, 1)
@@ -61,7 +61,7 @@ def gathered_by_true() -> dict[str, float]:
 
     module = nn.MultiheadAttention(embed_dim=1, num_heads=1, bias=False)
     for parameter in module.parameters():
-        nn.init.ones_(parameter)  # nothing is projected, so that all do the same
+        nn.init.ones_(parameter)  # projections are the identity, so that all compute the same
     in_pytorch = [torch.from_numpy(array[0, :, 0]) for array in (query, keys, values)]
     by_module, _ = module(*in_pytorch, attn_mask=torch.from_numpy(mask))
     by_function = F.scaled_dot_product_attention(*in_pytorch, attn_mask=torch.from_numpy(mask))
@@ -76,7 +76,7 @@ def gathered_by_true() -> dict[str, float]:
 
 # --- gelu
 def errors_of_gelu() -> dict[str, float]:
-    """How far each `gelu` lies from x · Φ(x), at most, between -5 and 5."""
+    """The largest error of each `gelu` against x · Φ(x), between -5 and 5."""
     x = np.linspace(-5, 5, 1001, dtype=np.float32)
     exact = x * torch.special.ndtr(torch.from_numpy(x).double()).numpy()
     return {
@@ -88,9 +88,9 @@ def errors_of_gelu() -> dict[str, float]:
 
 # --- Adam
 def adam_apart(steps: int = 100) -> dict[str, float]:
-    """How far Keras and optax end from PyTorch, at most, after Adam with the same gradients."""
+    """The largest distance of Keras's and optax's weights from PyTorch's, after Adam with equal gradients."""
     rng = np.random.default_rng(0)
-    sizes = 10.0 ** rng.uniform(-6, 0, 50)  # each weight's gradients have a size of their own
+    sizes = 10.0 ** rng.uniform(-6, 0, 50)  # gradients of another size for each weight
     gradients = (sizes * rng.normal(size=(steps, 50))).astype(np.float32)
     options = {"learning_rate": 1e-3, "eps": 1e-8}
 
@@ -115,7 +115,7 @@ def adam_apart(steps: int = 100) -> dict[str, float]:
 
 # --- four means
 def means_of_ctc() -> dict[str, float]:
-    """What "the mean CTC loss" of one batch is."""
+    """The "mean CTC loss" of one batch, by four definitions."""
     batch = logits_BTK, _, labels_BL, _ = ctc_batch()
     return {
         "PyTorch, reduction='mean'": float(pytorch_ctc(*batch, reduction="mean")),
@@ -132,7 +132,7 @@ def pytorch_ctc(
     label_lengths_B: Array,
     reduction: str,
 ) -> Tensor:
-    """In PyTorch, which takes log-probabilities (T, B, K)."""
+    """The loss in PyTorch, which takes log-probabilities (T, B, K)."""
     log_probs_TBK = torch.from_numpy(logits_BTK).log_softmax(2).transpose(0, 1)
     lengths = torch.from_numpy(frames_B), torch.from_numpy(label_lengths_B)
     return F.ctc_loss(log_probs_TBK, torch.from_numpy(labels_BL), *lengths, reduction=reduction)
@@ -144,7 +144,7 @@ def optax_ctc(
     labels_BL: Array,
     label_lengths_B: Array,
 ) -> Array:
-    """In optax, which takes masks, one where there is padding; the loss of each line."""
+    """The loss of each line in optax, which takes masks that are one for padding."""
     padding_BT = np.arange(logits_BTK.shape[1]) >= frames_B[:, None]
     padding_BL = np.arange(labels_BL.shape[1]) >= label_lengths_B[:, None]
     with jax.enable_x64(True):
@@ -154,7 +154,7 @@ def optax_ctc(
 
 # --- impossible
 def losses_of_the_impossible() -> dict[str, float]:
-    """The loss of two equal letters in two frames, where CTC needs a third between them."""
+    """The loss of two equal letters in two frames. CTC needs a third frame between them."""
     logits_BTK, frames_B = np.zeros((1, 2, 3)), np.array([2], np.int32)
     labels_BL, label_lengths_B = np.array([[1, 1]], np.int32), np.array([2], np.int32)
     batch = logits_BTK, frames_B, labels_BL, label_lengths_B

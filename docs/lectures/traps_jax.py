@@ -12,7 +12,7 @@ from flax import nnx
 
 # --- float64
 def dtypes_of_a_float64() -> tuple[str, str]:
-    """What becomes of a float64 array, and what becomes of it where float64 is switched on."""
+    """The dtype of a converted float64 array, by default and with float64 switched on."""
     array = np.zeros(3)
     without = jnp.asarray(array).dtype.name
     with jax.enable_x64(True):
@@ -21,7 +21,7 @@ def dtypes_of_a_float64() -> tuple[str, str]:
 
 # --- attention
 def error_of_attention() -> float:
-    """How far `jax.nn.dot_product_attention` in float64 lies from the formula."""
+    """The largest error of `jax.nn.dot_product_attention` in float64 against the formula."""
     q, k, v = np.random.default_rng(0).normal(size=(3, 1, 6, 1, 8))  # (B, N, A, E) each
     scores = np.einsum("bnae,bmae->banm", q, k) / np.sqrt(q.shape[-1])
     shares = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
@@ -33,7 +33,7 @@ def error_of_attention() -> float:
 
 # --- batch norm
 def dtypes_of_batch_norm() -> tuple[str, str]:
-    """What a batch norm in float64 keeps its scale in, and its running mean."""
+    """The dtypes of the scale and of the running mean of a batch norm in float64."""
     with jax.enable_x64(True):
         norm = nnx.BatchNorm(3, dtype=jnp.float64, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
         return norm.scale[...].dtype.name, norm.mean[...].dtype.name

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-# both are read while Keras and TensorFlow are imported
+# both are read when Keras and TensorFlow are imported
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only: no notes on the processor
 
@@ -20,7 +20,7 @@ from impl_numpy.ctc import ctc, ctc_backward
 
 # --- a forget bias
 def new_biases(units: int) -> dict[str, float]:
-    """The bias that a new LSTM has in each gate."""
+    """The bias of each gate in a new LSTM."""
     cell = keras.layers.LSTMCell(units)
     cell.build((None, 3))
     return dict(zip("ifgo", cell.bias.numpy()[::units].tolist(), strict=True))
@@ -28,13 +28,13 @@ def new_biases(units: int) -> dict[str, float]:
 
 # --- Python's floats
 def rounding_of_a_python_float(number: float) -> float:
-    """By how much, relatively, a number is off after it became a float64 tensor."""
+    """The relative error of a number after its conversion to a float64 tensor."""
     return abs(float(keras.ops.cast(number, "float64")) / number - 1)
 
 
 # --- gradients in rows
 def shortfall_of_a_norm(times: int) -> float:
-    """The norm that clipping takes over the true one, for a class looked up so many times."""
+    """The norm that clipping sees, divided by the true one, for a class that is looked up `times` times."""
     embedding = keras.layers.Embedding(5, 3)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(embedding(np.full(times, 2)))
@@ -44,21 +44,21 @@ def shortfall_of_a_norm(times: int) -> float:
 
 # --- momentum
 def distance_coasted() -> dict[str, float]:
-    """How far a weight still moves in two steps after its learning rate has become zero."""
+    """The distance that a weight moves in two steps after the learning rate became zero."""
     weight = keras.Variable(0.0)
     keras_sgd = keras.optimizers.SGD(learning_rate=1.0, momentum=0.9)
     velocity, other = 0.0, 0.0
     for rate, gradient in ((1.0, 1.0), (0.0, 0.0), (0.0, 0.0)):
         keras_sgd.learning_rate = rate
         keras_sgd.apply([keras.ops.convert_to_tensor(gradient)], [weight])
-        velocity = 0.9 * velocity + gradient  # as PyTorch, optax and NumPy have it
+        velocity = 0.9 * velocity + gradient  # as in PyTorch, optax and NumPy
         other -= rate * velocity
     return {"Keras": abs(float(weight) + 1), "the others": abs(other + 1)}
 
 
 # --- a mask's count
 def error_of_a_masked_mean() -> float:
-    """How far the mean of ones is from one, in float64, if half of them are masked."""
+    """The error of the mean of ones in float64, if half of them are masked."""
     norm = keras.layers.BatchNormalization(momentum=0.0, dtype="float64")
     norm(np.ones((1, 4, 1)), mask=np.array([[True, True, False, False]]), training=True)
     return abs(float(norm.moving_mean[0]) - 1)
@@ -66,7 +66,7 @@ def error_of_a_masked_mean() -> float:
 
 # --- full width
 def loss_at_full_width() -> tuple[float, float]:
-    """The mean loss of the lines by `losses.CTC`, and by `ops.ctc_loss`, which takes lengths."""
+    """The mean loss of the lines with `losses.CTC`, and with `ops.ctc_loss`, which takes lengths."""
     logits_BTK, frames_B, labels_BL, label_lengths_B = ctc_batch()
     logits = logits_BTK.astype("float32")
     full = keras.losses.CTC()(labels_BL, logits)
@@ -76,7 +76,7 @@ def loss_at_full_width() -> tuple[float, float]:
 
 # --- float32 under float64
 def errors_of_ctc() -> tuple[float, float]:
-    """The relative errors of the loss and of its gradient, for logits in float64."""
+    """The relative errors of the loss and of its gradient for logits in float64."""
     logits_BTK, frames_B, labels_BL, label_lengths_B = ctc_batch()
     logits = tf.constant(logits_BTK)
     with tf.GradientTape() as tape:
@@ -91,7 +91,7 @@ def errors_of_ctc() -> tuple[float, float]:
 
 # --- no labels
 def probability_of_nothing(places: int) -> float:
-    """The probability of an empty text whose only path is certain; labels of so many places."""
+    """The probability of an empty text whose only path is certain. `places`: columns of the labels."""
     certain = np.full((1, 3, 2), -100.0, np.float32)
     certain[..., 0] = 100.0  # class 0 is the blank
     labels, no_characters = np.zeros((1, places), np.int32), np.zeros(1, np.int32)

@@ -1,4 +1,4 @@
-"""Traps whose size the project's own models tell."""
+"""Traps that are measured in the project's own models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conformance.worker import fit
 
 # --- another epsilon
 def logits_moved_by(epsilon: float) -> float:
-    """How far a transformer's logits move when its layer norms have this epsilon."""
+    """The largest change of a transformer's logits when its layer norms have this epsilon."""
     spec = golden.full("transformer")
     recognizer = impl_pytorch.build(spec, dtype="float64")
     recognizer.load_weights(golden.golden_weights(spec))
@@ -29,7 +29,7 @@ def logits_moved_by(epsilon: float) -> float:
 
 # --- noise
 def noise(dtype: str, steps: int) -> dict[str, float]:
-    """How far PyTorch's mlp lies from NumPy's in float64; its parameters after steps of SGD."""
+    """The distance of PyTorch's mlp from NumPy's in float64. Parameters are those after `steps` steps of SGD."""
     spec = golden.small("mlp")
     config = replace(golden.SGD, epochs=steps // 5)  # of five batches each
     ours, reference = impl_pytorch.build(spec, dtype=dtype), impl_numpy.build(spec, dtype="float64")

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 # --- two biases
 def speed_of_two_biases() -> float:
-    """How much faster an LSTM's bias moves in a step of SGD when both are trained."""
+    """The step of an LSTM's bias in SGD when both biases are trained, relative to one."""
     torch.manual_seed(0)
     lstm = nn.LSTM(3, 4)
     outputs, _ = lstm(torch.randn(5, 2, 3))
@@ -29,7 +29,7 @@ def speed_of_two_biases() -> float:
 
 # --- clipping
 def clipping_falls_short() -> float:
-    """By how much, relatively, a clipped gradient is shorter than the norm that was asked for."""
+    """The relative difference between the requested norm and that of a clipped gradient."""
     weight = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     weight.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
     nn.utils.clip_grad_norm_([weight], max_norm=1.0)
@@ -38,7 +38,7 @@ def clipping_falls_short() -> float:
 
 # --- a key's bias
 def step_of_a_keys_bias() -> tuple[float, float]:
-    """A key's bias: its gradient over that of a query's, and Adam's step at a rate of one."""
+    """The gradient of a key's bias relative to a query's, and its step in Adam at a rate of one."""
     torch.manual_seed(0)
     attention = nn.MultiheadAttention(embed_dim=16, num_heads=2)
     x_TD = 4 * torch.randn(12, 16)
@@ -54,7 +54,7 @@ def step_of_a_keys_bias() -> tuple[float, float]:
 
 # --- batch norm
 def variances_of_two() -> tuple[float, float]:
-    """The variance that the numbers -1 and 1 are normalized by, and the one that is kept."""
+    """The variance that normalizes the numbers -1 and 1, and the one that is kept."""
     norm = nn.BatchNorm1d(1, momentum=1.0)
     normalized = norm(torch.tensor([[-1.0], [1.0]]))
     return normalized[1].item() ** -2, norm.running_var.item()
@@ -62,7 +62,7 @@ def variances_of_two() -> tuple[float, float]:
 
 # --- sums in float32
 def errors_of_batch_norm() -> dict[str, float]:
-    """The largest error of a float32 batch norm, by the order of axes in memory."""
+    """The largest error of a float32 batch norm for each order of axes in memory."""
     torch.manual_seed(0)
     x_NCHW = 3 + torch.randn(32, 8, 28, 160)
     exact = F.batch_norm(x_NCHW.double(), None, None, training=True)
@@ -78,7 +78,7 @@ def errors_of_batch_norm() -> dict[str, float]:
 
 # --- processor time
 def in_a_thread(work: Callable[[], Result]) -> Result:
-    """The result of work in a new thread, whose settings end with it."""
+    """Run work in a new thread, whose settings end with it."""
     results: list[Result] = []
     thread = Thread(target=lambda: results.append(work()))
     thread.start()
@@ -87,7 +87,7 @@ def in_a_thread(work: Callable[[], Result]) -> Result:
 
 
 def seconds(work: Callable[[], object], repeats: int = 7) -> float:
-    """The least processor time that work takes in this thread: other programs count little."""
+    """The least processor time of work in this thread. Other programs change it little."""
     taken = []
     for _ in range(repeats):
         start = time.thread_time()
@@ -98,11 +98,11 @@ def seconds(work: Callable[[], object], repeats: int = 7) -> float:
 
 # --- denormal numbers
 def slowness_of_denormals() -> float:
-    """The time of square roots of numbers near 1e-40, over that if they are taken for zero."""
+    """The time for square roots of numbers near 1e-40, relative to that with denormals flushed."""
 
     def timed(flush: bool) -> float:
         torch.set_flush_denormal(flush)
-        tiny = torch.full((10_000,), 1e-40)  # few enough for one thread
+        tiny = torch.full((10_000,), 1e-40)  # small enough for one thread
         return seconds(tiny.sqrt, repeats=30)
 
     return in_a_thread(lambda: timed(False)) / in_a_thread(lambda: timed(True))
@@ -110,14 +110,14 @@ def slowness_of_denormals() -> float:
 
 # --- flushed too late
 def surviving_denormals(late: bool) -> float:
-    """The share of denormal numbers kept if the setting comes after two threads, or before."""
+    """The share of denormal numbers kept, if the setting comes after two threads start or before."""
 
     def share() -> float:
         torch.set_num_threads(2)
         torch.set_flush_denormal(not late)
-        small = torch.full((1_000_000,), 1e-38)  # enough work for the threads to be started
+        small = torch.full((1_000_000,), 1e-38)  # large enough to start the threads
         torch.set_flush_denormal(True)
-        bits = (small / 2).view(torch.int32)  # to compare the numbers would flush them, too
+        bits = (small / 2).view(torch.int32)  # a comparison of floats would flush them too
         return float((bits != 0).float().mean())
 
     threads = torch.get_num_threads()
@@ -129,7 +129,7 @@ def surviving_denormals(late: bool) -> float:
 
 # --- channels last
 def slowness_of_channels_first() -> float:
-    """The time of convolution, ReLU and pooling, over that with channels last in memory."""
+    """The time of convolution, ReLU and pooling, relative to that with channels last in memory."""
 
     def timed(order: torch.memory_format) -> float:
         torch.set_num_threads(1)
