@@ -15,23 +15,23 @@ from common.data.batches import Batches
 from common.data.lines import Image, LineSplit, bucket_widths, frames_needed, pad, pad_labels
 
 Augment = Callable[[Image, np.random.Generator, int], Image]
-"""Changes a line's image, at its height, to at most that many columns."""
+"""Changes the image of a line. The arguments are the image, a random generator and the maximum width, pixels."""
 Order = list[tuple[int, Int[np.ndarray, "B"]]]
-"""Bucket and lines of each batch."""
+"""Bucket and line indices of each batch."""
 
-READING_BUCKETS = 3  # fewer than in training: a framework that compiles does so anew for each width of each split
+READING_BUCKETS = 3  # fewer than in training: some frameworks compile again for each width of each split
 
 
 def line_batch(
     images: Sequence[Image], labels: Sequence[Int[np.ndarray, "_"]], width: int = 0, length: int = 0
 ) -> LineBatch:
-    """Lines as one batch.
+    """Make one batch of lines.
 
     Args:
         images: the lines' images.
         labels: the classes of each text, from 1.
-        width: columns to pad to; 0 takes the widest image's.
-        length: characters to pad to; 0 takes the longest label's.
+        width: width to pad to, pixels; 0 means the width of the widest image.
+        length: length to pad to, characters; 0 means the length of the longest label.
     """
     widths = [image.shape[1] for image in images]
     lengths = [len(label) for label in labels]
@@ -44,21 +44,21 @@ def line_batch(
 
 
 class LineBatches(Batches[LineBatch, Order]):
-    """The training batches of a split of lines; see `Batches`.
+    """Training batches of a split of lines; see `Batches`.
 
-    Lines of about one width share a batch. It is padded to the width of its bucket and to the bucket's longest label,
-    so that there are only a few shapes. The remainder of a bucket goes up to the next one. The last batch of the widest
-    bucket holds what remains and may be smaller.
+    Lines of similar width are in one bucket. A batch has lines of one bucket, and is padded to the width and to the
+    longest label of the bucket. There are therefore only a few shapes. The lines that do not fill a batch move to the
+    next wider bucket. The last batch of the widest bucket may be smaller.
 
     Args:
         split: the lines.
-        charset: maps characters to classes; it knows every character of the split.
+        charset: maps characters to classes. It must have every character of the split.
         batch_size: lines per batch.
-        seed: of the order, and of `augment`.
+        seed: seed of the order and of `augment`.
         workers: threads that prepare batches ahead of time; 0 prepares each batch on demand.
-        augment: changes each image, anew for each line and epoch; None leaves images as they are. An image that it
-            makes too narrow for CTC to align with its text stays as it was.
-        frames: the number of frames of a line with that many columns, for this check; see `LineSpec.frames`.
+        augment: changes each image, in a new way in each epoch; None changes nothing. If the result has too few frames
+            for CTC to align with its text, the unchanged image is used.
+        frames: the number of frames for a width in pixels, see `LineSpec.frames`; None skips the check of frames.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LineBatches(Batches[LineBatch, Order]):
         self._bucket_widths = bucket_widths(split.widths_N)
         self._bucket_N = np.searchsorted(self._bucket_widths, split.widths_N)
         lengths_N = np.array([len(label) for label in self._labels])
-        # a bucket also takes the remainder of those below it; labels are arrays even where all texts are empty
+        # a bucket also gets lines from the narrower buckets; the length is at least 1, even if all texts are empty
         longest = [lengths_N[self._bucket_N <= bucket].max() for bucket in range(len(self._bucket_widths))]
         self._bucket_lengths = [max(1, int(length)) for length in longest]
 
@@ -124,10 +124,10 @@ class LineBatches(Batches[LineBatch, Order]):
 def reading_batches(
     split: LineSplit, charset: Charset, batch_size: int
 ) -> Iterator[tuple[Int[np.ndarray, "_"], LineBatch]]:
-    """All lines of a split by width, in batches of a few shapes, with the indices of their lines.
+    """All lines of a split in batches of a few shapes, each with the indices of its lines.
 
-    The last batch of each width is filled up with copies of its last line, which have no index. Characters that the
-    charset lacks are left out of the labels.
+    The lines are sorted by bucket. The last batch of each bucket is filled up with copies of its last line; the copies
+    are not among the indices. The labels leave out characters that the charset lacks.
     """
     if not len(split):
         return
@@ -145,7 +145,7 @@ def reading_batches(
 def split_batch(
     split: LineSplit, charset: Charset, chosen: Int[np.ndarray, "B"], width: int = 0, length: int = 0
 ) -> LineBatch:
-    """Some lines of a split as one batch, without the characters that the charset lacks; see `line_batch`."""
+    """One batch of the lines at the indices `chosen`, without characters that the charset lacks; see `line_batch`."""
     labels = [charset.encode(split.texts[i]) for i in chosen]
     known = [label[label > 0] for label in labels]
     return line_batch([split.images[int(i)] for i in chosen], known, width, length)

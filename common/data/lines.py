@@ -1,6 +1,6 @@
-"""Images of single lines: a split, padding, and the widths that batches are padded to."""
+"""Images of single lines: splits, padding, and the widths that batches are padded to."""
 
-# N examples, M chosen examples, B batch, H height, W width, L label length, V widths that occur, and 0
+# N examples, M chosen examples, B batch, H height, W width, L label length, V different widths (with 0)
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from common.data.dataset import Dataset
 Image = UInt8[np.ndarray, "H _"]  # each line has its own width
 
 BUCKETS = 5
-_COLUMNS = 16  # a bucket's width is a multiple of it
+"""Most widths that training batches are padded to."""
+_COLUMNS = 16  # the width of a bucket is a multiple of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineSplit:
-    """Images of one line each, all of one height, with their text."""
+    """Images of one line each, all of one height, with their texts."""
 
     images: Sequence[Image]
     """Ink 255 on paper 0. The sequence may read each image from a file on demand."""
@@ -31,7 +32,7 @@ class LineSplit:
     names: Sequence[str]
     """Name of each line in messages."""
     writers_N: Int[np.ndarray, "N"] | None = None
-    """The writer (or the page) of each line, where it is known; no writer is in two splits."""
+    """Number of each line's writer (or page), or None if unknown. No writer is in two splits."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -42,7 +43,7 @@ class LineSplit:
         return len(self.images[0])
 
     def image(self, index: int) -> Image:
-        """One image."""
+        """The image at `index`."""
         return self.images[index]
 
     def take(self, indices: Int[np.ndarray, "M"]) -> LineSplit:
@@ -75,7 +76,7 @@ LineDataset = Dataset[LineSplit]
 
 
 def pad(images: Sequence[Image], width: int) -> Float[np.ndarray, "B H W 1"]:
-    """Images in one array of `width` columns, float32, ink 1; paper (0) after each image's end."""
+    """Images in one array of `width` columns, float32, ink 1. Paper (0) follows the end of each image."""
     images_BHW1 = np.zeros((len(images), len(images[0]), width, 1), np.float32)
     for padded, image in zip(images_BHW1, images, strict=True):
         padded[:, : image.shape[1], 0] = image
@@ -84,7 +85,7 @@ def pad(images: Sequence[Image], width: int) -> Float[np.ndarray, "B H W 1"]:
 
 
 def pad_labels(labels: Sequence[Int[np.ndarray, "_"]], length: int) -> Int[np.ndarray, "B L"]:
-    """Labels in one array of `length` columns, int32; 0 after each label's end."""
+    """Labels in one array of `length` columns, int32. 0 follows the end of each label."""
     labels_BL = np.zeros((len(labels), length), np.int32)
     for row, label in zip(labels_BL, labels, strict=True):
         row[: len(label)] = label
@@ -92,7 +93,7 @@ def pad_labels(labels: Sequence[Int[np.ndarray, "_"]], length: int) -> Int[np.nd
 
 
 def frames_needed(label: Sequence[int] | str | Int[np.ndarray, "_"]) -> int:
-    """The fewest frames that CTC can align a label with: one per character, and one between equal neighbours.
+    """The fewest frames to which CTC can align a label: one per character, and one between equal neighbours.
 
     Source: Graves et al. 2006.
     """
@@ -100,16 +101,20 @@ def frames_needed(label: Sequence[int] | str | Int[np.ndarray, "_"]) -> int:
 
 
 def bucket_widths(widths_N: Int[np.ndarray, "N"], buckets: int = BUCKETS) -> Int[np.ndarray, "_"]:
-    """Widths that batches are padded to: at most `buckets` of them, rising, with the fewest columns in all.
+    """Choose the widths that batches are padded to: at most `buckets`, ascending, with the least padding in total.
 
-    A framework that compiles does so once per width. Dynamic programming over the widths that occur finds them. The
-    last width fits every line.
+    There are few of them, because some frameworks compile once per width. The last one fits every line. Dynamic
+    programming over the different widths of the lines finds the best choice.
+
+    Args:
+        widths_N: width of each line, pixels.
+        buckets: largest number of widths.
     """
     occurring, counts = np.unique(-(-widths_N // _COLUMNS) * _COLUMNS, return_counts=True)
     ends_V, lines_V = (np.concatenate([[0], values]) for values in (occurring, counts.cumsum()))
-    # [i, j]: columns of a bucket that begins above the i-th width and ends with the j-th; 0 if i is j
+    # [i, j]: columns of all lines of a bucket that begins above width i and ends with width j; 0 if i is j
     cost_VV = np.where(np.tri(len(ends_V), k=-1), np.inf, (lines_V - lines_V[:, None]) * ends_V)
-    fewest_V = np.where(ends_V, np.inf, 0)  # columns up to each width, in no bucket yet
+    fewest_V = np.where(ends_V, np.inf, 0)  # fewest columns of all lines up to each width, with no bucket yet
     begins: list[np.ndarray] = []
     for _ in range(buckets):
         total_VV = fewest_V[:, None] + cost_VV
@@ -119,4 +124,4 @@ def bucket_widths(widths_N: Int[np.ndarray, "N"], buckets: int = BUCKETS) -> Int
     for begin_V in reversed(begins):
         limits.append(ends_V[end])
         end = begin_V[end]
-    return np.setdiff1d(limits, [0])  # rising; an empty bucket repeats a width, or is 0
+    return np.setdiff1d(limits, [0])  # ascending; an empty bucket repeats a width, or is 0

@@ -1,14 +1,14 @@
-"""Page images with ALTO or PAGE XML beside them, cut into level lines.
+"""`pages`: page images with ALTO or PAGE XML beside them, cut into level lines.
 
-A folder of `NAME.xml`, each with the image it names, or NAME.jpg, .jpeg, .png, .tif or .tiff, beside it. A line is what
-lies in its polygon (or box), levelled along its baseline.
+The folder has files `NAME.xml`. Beside each is its image: the file that the XML names, or NAME.jpg, .jpeg, .png, .tif
+or .tiff. The image of a line is the part of the page inside the line's polygon (or box), levelled along the baseline.
 
-The text is taken as it stands. Some transcribers mark what was struck out as `>words<`: the words can still be read, so
-the marks stay and are learnt like other characters. But `><` with nothing in it marks a stretch that nobody could read:
-its ink has no text, so to learn it would be to learn to leave ink out, and such lines are refused by name.
+The text is not changed. Some transcribers mark struck-out words as `>words<`. These words can still be read, so the
+marks are kept, and a model learns them like other characters. An empty mark, `><`, means that nobody could read the
+words. Such a line has ink without text, and would teach a model to skip ink. It is refused.
 """
 
-# a point is (x, y) in pixels of the image from its upper left corner; H height, W width
+# H height, W width; a point is (x, y) in pixels of the image, from its upper left corner
 
 from __future__ import annotations
 
@@ -30,34 +30,38 @@ from common.data.threshold import otsu
 from common.data.xml_pages import Page, Points, TextLine, read_page
 from common.errors import UserError
 
-_VERSION = 2  # of what is done to a page
+_VERSION = 2  # of this file's algorithm; increase it to prepare cached lines again
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _UNREADABLE = "><"
-# pixels that rounding and scaling of coordinates may put a point outside its page
+# pixels: rounding and scaling of coordinates may put a point this far outside its page
 _ROUNDING = 1.5
-# a polygon whose loops turn both ways loses area; tools for page layout leave tiny loops that lose next to nothing
+# least share of its area that a polygon keeps when loops of opposite direction cancel out. Layout tools make tiny
+# loops, which cancel almost nothing.
 _LEAST_AREA = 0.8
-# share of a page's height over which its paper may change its level
+# share of the page's height over which the level of the paper is almost constant
 _WINDOW = 1 / 25
 
 
 def load(folder: Path, *, height: int, writer_pattern: str = "") -> LineDataset:
-    """The lines of all pages in the folder; no page is in two splits, nor a writer if the pages' names tell them.
+    """Load the lines of all pages in the folder. No page and no writer is in two splits.
 
     Args:
-        folder: with the XML files and their images.
-        height: of the line images, pixels.
-        writer_pattern: a regular expression found in each page's name (without .xml), whose first group is the writer;
-            empty: each page is its own writer.
+        folder: the folder with the XML files and their images.
+        height: height of the lines, pixels.
+        writer_pattern: regular expression that is searched in the name of each page (without .xml). Its group 1 is the
+            writer. Empty: each page is by a writer of its own.
 
     Raises:
-        UserError: no XML in the folder; a file that is not what it must be; an image missing or of another size than
-            its XML says; a pattern that cannot be used; too few pages.
+        UserError: the folder has no XML. An XML file cannot be read or has another form. An image is missing, cannot be
+            read, or has another size than its XML says. The pattern is not valid or does not match every page name.
+            There are fewer than three pages or writers.
     """
     pattern = _compile(writer_pattern)
     files = sorted(folder.glob("*.xml"))
     if not files:
-        raise UserError(f"{folder} holds no .xml file; expected ALTO or PAGE files with their images beside them")
+        raise UserError(
+            f"{folder} holds no .xml file; expected ALTO or PAGE files beside their images, name another folder"
+        )
     writers = {file.stem: _writer(file.stem, pattern) for file in files}
     state = [_VERSION, height, file_states(folder, (path for path in sorted(folder.iterdir()) if path.is_file()))]
 
@@ -66,7 +70,7 @@ def load(folder: Path, *, height: int, writer_pattern: str = "") -> LineDataset:
             yield from _lines(file, height)
 
     prepared = prepare("pages", state, lines)
-    assert prepared.lines.writers_N is not None, "prepared lines have their groups"
+    assert prepared.lines.writers_N is not None, "every prepared line has a group"
     groups = [writers[prepared.groups[i]] for i in prepared.lines.writers_N]
     return by_group("pages", prepared, groups)
 
@@ -91,7 +95,8 @@ def _writer(name: str, pattern: re.Pattern[str] | None) -> str:
     found = pattern.search(name)
     if found is None or found[1] is None:
         raise UserError(
-            f"the writer pattern {pattern.pattern!r} finds no writer in the page name {name!r}; it must in every page's"
+            f"the writer pattern {pattern.pattern!r} finds no writer in the page name {name!r}; "
+            "it must match every page name"
         )
     return found[1]
 
@@ -105,10 +110,10 @@ def _lines(file: Path, height: int) -> Iterator[Line | Refused]:
         wanted = "{}×{}".format(*page.size)
         raise UserError(
             f"{image_path.name} is {size[0]}×{size[1]} pixels but {file.name} says {wanted}; "
-            "put the image beside it that the XML was made for"
+            "put the image of this XML beside it"
         )
     if np.median(image_HW) <= otsu(image_HW):
-        image_HW = 255 - image_HW  # light ink
+        image_HW = 255 - image_HW  # light ink on dark paper
     dark_HW = darkness(image_HW, max(16, round(len(image_HW) * _WINDOW)))
     for line in page.lines:
         name = f"{file.stem}, line {line.number}"
@@ -121,7 +126,7 @@ def _lines(file: Path, height: int) -> Iterator[Line | Refused]:
 
 
 def _image_beside(file: Path, page: Page) -> Path:
-    # some tools write a path of the machine that they ran on
+    # some tools write a whole path, of the machine that they ran on
     named = file.parent / re.split(r"[/\\]", page.image_name)[-1] if page.image_name else file
     candidates = [named, *(file.with_suffix(suffix) for suffix in _SUFFIXES)]
     for path in candidates:
@@ -132,11 +137,11 @@ def _image_beside(file: Path, page: Page) -> Path:
 
 
 def _refusal(line: TextLine, size: tuple[int, int]) -> str:
-    """Why the line cannot be used; empty if it can."""
+    """The reason why the line cannot be used; empty if it can."""
     if not line.text:
         return "has no text"
     if _UNREADABLE in line.text:
-        return f"its text marks a stretch that could not be read ({_UNREADABLE})"
+        return f"its text has a mark for a stretch that could not be read ({_UNREADABLE})"
     if not len(line.outline):
         return "has neither polygon nor box"
     for what, points in (("outline", line.outline), ("baseline", line.baseline)):
@@ -154,19 +159,19 @@ def _refusal(line: TextLine, size: tuple[int, int]) -> str:
 
 
 def _crosses_itself(polygon: Points) -> bool:
-    """Whether any two sides cross in a point inside both."""
+    """Whether two sides cross at a point that is inside both."""
     a, b = polygon[:, None], np.roll(polygon, -1, axis=0)[:, None]
     c, d = a.swapaxes(0, 1), b.swapaxes(0, 1)
     return bool(((_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)).any())
 
 
 def _side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Positive where c lies on one side of the line from a to b, negative on the other."""
+    """Positive where c is on one side of the line from a to b, negative where it is on the other."""
     return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
 
 
 def _area_kept(polygon: Points) -> float:
-    """Area in which loops of opposite turn cancel out, as a share of what the polygon covers."""
+    """The polygon's area with loops of opposite direction cancelled, as a share of the area that it covers."""
     x, y = polygon.T
     signed = abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
     corner = np.floor(polygon.min(axis=0))
@@ -174,7 +179,7 @@ def _area_kept(polygon: Points) -> float:
 
 
 def _mask(polygon: Points) -> UInt8[np.ndarray, "H W"]:
-    """1 inside the polygon, 0 outside; from the origin as far as it reaches."""
+    """1 inside the polygon, 0 outside. The mask extends from the origin to the end of the polygon."""
     width, height = np.ceil(polygon.max(axis=0)).astype(int) + 1
     mask = Image.new("L", (int(width), int(height)))
     ImageDraw.Draw(mask).polygon([(float(x), float(y)) for x, y in polygon], fill=1, outline=1)
@@ -197,17 +202,22 @@ def _cut(dark_HW: UInt8[np.ndarray, "H W"], line: TextLine, height: int) -> UInt
 
 
 def level(ink_HW: UInt8[np.ndarray, "H W"], outline: Points, baseline: Points) -> UInt8[np.ndarray, "_ _"]:
-    """Turn the line so that its baseline's ends are level, and shift what lies between up or down to that level.
+    """Rotate a line until the ends of its baseline are level, then shift its columns until the whole baseline is level.
 
-    A baseline shorter than the line is high says nothing about its direction: such a line stays as it is.
+    A baseline that is shorter than the line's height has no reliable direction. Such a line is returned unchanged.
+
+    Args:
+        ink_HW: ink 255 on paper 0.
+        outline: the line's polygon, in pixels of `ink_HW`.
+        baseline: the line's baseline, in pixels of `ink_HW`; may be empty.
     """
     if len(baseline) < 2 or np.linalg.norm(baseline[-1] - baseline[0]) < np.ptp(outline, axis=0).min():
         return ink_HW
     if baseline[-1, 0] < baseline[0, 0]:
-        baseline = baseline[::-1]  # of a script that runs to the left
+        baseline = baseline[::-1]  # drawn from right to left
     start = baseline[0]
     along = (baseline[-1] - start) / np.linalg.norm(baseline[-1] - start)
-    axes = np.stack([along, (-along[1], along[0])])  # along the line, and down from it
+    axes = np.stack([along, (-along[1], along[0])])  # along the line, and downwards from it
     knots_u, knots_v = ((baseline - start) @ axes.T).T
     ahead = knots_u > np.maximum.accumulate(np.concatenate([[-1.0], knots_u[:-1]]))
     knots_u, knots_v = knots_u[ahead], knots_v[ahead]
@@ -217,7 +227,7 @@ def level(ink_HW: UInt8[np.ndarray, "H W"], outline: Points, baseline: Points) -
     top, bottom = int(np.floor((outline_v - shift_v).min())), int(np.ceil((outline_v - shift_v).max())) + 1
     u = np.unique(np.clip(np.rint([left, *knots_u, right]), left, right)).astype(int)
     v = np.interp(u, knots_u, knots_v)
-    # corners of the strips between the knots, on the page: upper and lower ends
+    # upper and lower ends, on the page, of the borders between the strips
     upper = start + np.stack([u, v + top], axis=1) @ axes
     lower = start + np.stack([u, v + bottom], axis=1) @ axes
     strips = [

@@ -1,6 +1,6 @@
-"""Lines prepared once, kept in the user's cache, and read from there one by one, so that memory stays flat."""
+"""Prepared lines: kept in the user's cache, and read from there one by one, because they may not fit in memory."""
 
-# N lines, H height, W width
+# N examples, H height, W width
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from common.data.lines import Image, LineSplit
 from common.errors import UserError
 from common.terminal import progress_bar
 
-_FORMAT = 1  # of the files below
-_INK = "ink.bin"  # the bytes of all images, one image after the other, each row by row
+_FORMAT = 1  # of the two files
+_INK = "ink.bin"  # the bytes of all images, one after the other, each row by row
 _INDEX = "index.json"  # everything else, and the checksum of the ink
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line, ready to be learnt from."""
+    """One line, ready for training."""
 
     image: Image
-    """Ink 255 on paper 0; all lines of a preparation have one height."""
+    """Ink 255 on paper 0. All lines of a data set have one height."""
     text: str
     name: str
-    """What to call it in a message."""
+    """Name of the line in messages."""
     group: str
-    """Its writer, or its page: what must not be in two splits."""
+    """Its writer or its page. The lines of a group are all in one split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Lines in the order in which they were made."""
+    """Prepared lines, in the order in which they were made."""
 
     lines: LineSplit
-    """Its writers are the numbers of the groups."""
+    """Their writers are indices of `groups`."""
     groups: tuple[str, ...]
     refused: tuple[Refused, ...]
 
@@ -67,16 +67,16 @@ def file_states(folder: Path, paths: Iterable[Path]) -> list[tuple[str, int, int
 def prepare(
     name: str, state: object, make: Callable[[], Iterator[Line | Refused]], *, total: int | None = None
 ) -> Prepared:
-    """The lines that `make` gives, from the cache if they were prepared before.
+    """The lines that `make` yields, from the cache if they were prepared before.
 
     Args:
-        name: of the data set.
-        state: what the lines depend on, in terms that JSON knows: files with their sizes and times, height, version.
-        make: makes the lines; called if they are not in the cache, or are damaged there.
-        total: how many it will make, where that is known; for the time left.
+        name: name of the data set.
+        state: everything that the lines depend on, as JSON can write it: `file_states`, height, version of the code.
+        make: makes the lines. It is called only if the cache does not have them, or has them damaged.
+        total: number of lines that `make` yields, if known; the progress bar then shows the remaining time.
 
     Raises:
-        UserError: the cache cannot be written, or what `make` raises; then nothing is kept.
+        UserError: the cache cannot be written, or `make` raised it. Then nothing is kept.
     """
     content = json.dumps([_FORMAT, state], sort_keys=True)
     folder = cache_folder() / "prepared" / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
@@ -90,10 +90,10 @@ def prepare(
         made = scratch / "made"
         _write(made, _shown(f"preparing {name}", make(), total))
         prepared = _open(made)
-        assert prepared is not None, "what was just written must be whole"
+        assert prepared is not None, "lines that were just written are complete"
         with _writing(folder.parent):
             _publish(made, folder, scratch / "damaged")
-        return prepared  # from an open file, so whatever another process does to the folder
+        return prepared  # its file is open: another process may now move the folder
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -110,7 +110,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _write(folder: Path, lines: Iterator[Line | Refused]) -> None:
-    """The two files, the ink as it comes."""
+    """Write the two files. The ink of each line is written before the next line is made."""
     height = checksum = 0
     group_of: dict[str, int] = {}
     index: dict[str, list[Any]] = {key: [] for key in ("widths", "texts", "names", "writers", "refused")}
@@ -118,7 +118,7 @@ def _write(folder: Path, lines: Iterator[Line | Refused]) -> None:
         folder.mkdir()
         file = (folder / _INK).open("wb")
     with file:
-        for line in lines:  # outside `_writing`: an error in making a line is not one in writing it
+        for line in lines:  # outside `_writing`: an OSError in making a line is not one in writing it
             if isinstance(line, Refused):
                 index["refused"].append([line.name, line.reason])
                 continue
@@ -140,13 +140,13 @@ def _write(folder: Path, lines: Iterator[Line | Refused]) -> None:
 
 
 def _sync(descriptor: int, flush: Callable[[], None]) -> None:
-    # or a power cut could leave the renamed folder with empty files in it
+    # without it, a power failure could leave empty files in the renamed folder
     flush()
     os.fsync(descriptor)
 
 
 def _publish(made: Path, folder: Path, damaged: Path) -> None:
-    """Give `made` its name, unless another process has prepared the same lines meanwhile."""
+    """Rename `made` to `folder`, unless another process has prepared the same lines in the meantime."""
     for _ in range(2):
         try:
             made.rename(folder)
@@ -163,7 +163,7 @@ def _publish(made: Path, folder: Path, damaged: Path) -> None:
 
 
 def _open(folder: Path) -> Prepared | None:
-    """What lies in the folder; None if nothing does, or if it is not whole."""
+    """The prepared lines in the folder; None if there are none, or if they are damaged."""
     try:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         file = (folder / _INK).open("rb", buffering=0)
@@ -184,15 +184,15 @@ def _open(folder: Path) -> Prepared | None:
 
 
 class StoredImages(Sequence[Image]):
-    """Images in an open file. Each is read when it is asked for; any number of threads may ask at once.
+    """Images in an open file. Each is read on demand, by any number of threads at once.
 
-    Not a memory map: its pages count as this process's memory, so its peak would grow by the size of the file.
-    Not `os.pread`: Windows has none.
+    The file is not a memory map: the pages of a map count as this process's memory, so its peak would grow by the size
+    of the file. The images are not read with `os.pread`, because Windows lacks it.
 
     Args:
-        file: open for reading in bytes. It is closed with the last reference to the images.
-        height: rows of every image.
-        widths_N: columns of each image, in the order of the file.
+        file: a file opened for reading bytes. It is closed with the last reference to the images.
+        height: height of every image, pixels.
+        widths_N: width of each image, pixels, in the order of the file.
     """
 
     def __init__(self, file: FileIO, height: int, widths_N: Int[np.ndarray, "N"]) -> None:
@@ -225,6 +225,6 @@ class StoredImages(Sequence[Image]):
 
 
 def _shown(title: str, lines: Iterator[Line | Refused], total: int | None) -> Iterator[Line | Refused]:
-    """The same lines; on a terminal, with a bar and the time that remains."""
+    """The same lines. On a terminal, a progress bar shows the remaining time."""
     with progress_bar() as bar:
         yield from lines if bar is None else bar.track(lines, total=total, description=title)

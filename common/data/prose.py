@@ -1,4 +1,4 @@
-"""English text to write lines of: the prose of Python's own documentation, which every Python carries."""
+"""English text for drawn lines: the prose of Python's documentation, which is part of every Python installation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 CHARACTERS = " !\"#$%&'()*+,-./" + string.digits + ":;=?@" + string.ascii_uppercase + string.ascii_lowercase
 Part = Literal["train", "validation", "test"]
 
-# of every ten topics two are for the test and one for validation
+# the part of each of ten topics in turn: two are for the test and one for validation
 _PARTS: tuple[Part, ...] = ("test", "validation", "train", "train", "train", "test", *("train",) * 4)
-_NUMBER = 0.08  # share of words that a number takes the place of
-_MIXED = 0.06  # share of words that a string of any characters takes the place of
-_CAPITALS = 0.08  # share of words set in capitals
-# what no hand tells apart outside of a word
+_NUMBER = 0.08  # share of words that are replaced by a number
+_MIXED = 0.06  # share of words that are replaced by a random string
+_CAPITALS = 0.08  # share of words that are written in capitals
+# characters that look alike in handwriting, outside of a word
 _ALIKE = set("Il1O0 ")
 
 
@@ -41,22 +41,28 @@ def _words_by_part() -> dict[Part, tuple[str, ...]]:
 
 def _sentences(text: str) -> Iterator[str]:
     for paragraph in re.split(r"\n\s*\n", text):
-        # prose starts at the margin; code, grammar and tables are indented or ruled
+        # prose starts at the margin: code, grammar and tables are indented or have rules
         if re.match(r"\S", paragraph) and not re.search(r"[=*~+-]{4}|::=|\|", paragraph):
             prose = " ".join(re.sub(r"[*`]+", "", paragraph).split())  # without marks of emphasis
             yield from re.split(r"(?<=[.:;]) ", prose)
 
 
 def words(part: Part) -> tuple[str, ...]:
-    """The words of one part, in their order; tables, rules and code are left out. No sentence is in two parts."""
+    """The words of one part, in their order, without tables and code. No sentence is in two parts."""
     return _words_by_part()[part]
 
 
 def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str = CHARACTERS) -> str:
-    """A line of text: words that follow each other, of at most so many of `characters` together.
+    """Draw a line of text: consecutive words of the documentation.
 
-    The room for them is drawn evenly from 4 (or `most`, if that is less) to `most`. Some words are replaced by numbers,
-    by capitals and by strings of any characters, so that rare characters are seen often enough to be learnt.
+    The maximum length is drawn uniformly from 4 (or `most`, if that is less) to `most`. Some words are replaced by
+    numbers, capitals or random strings, because a model cannot learn characters that it rarely sees.
+
+    Args:
+        part: the part of the documentation.
+        most: largest maximum length, characters.
+        rng: source of the random numbers.
+        characters: the characters that the text may have. Others are left out.
     """
     length = int(rng.integers(min(4, most), most + 1))
     prose = words(part)

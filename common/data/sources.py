@@ -15,26 +15,28 @@ from common.data.download import choose_folder
 from common.errors import UserError, unknown_name
 
 Load = Callable[[Path | None, int, DataConfig], AnyDataset]
-"""Reads or draws a data set: from a folder (None for the data root, the cache or a download), with images of that many
-rows where the data set lets the reader choose, before any example is refused."""
+"""Reads or draws a data set, before its task refuses any example.
+
+The arguments are the folder (None uses the data root, the cache or a download), the height of line images in pixels
+(characters ignore it) and the configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set: what it holds, its origin and how to load it."""
+    """A data set: what it contains, its origin and how to load it."""
 
     description: str
     origin: str
     terms: str
     sizes: str
-    """Training (validation taken from it) + test examples; classes."""
+    """Training + test examples; number of classes. Validation is part of the training examples, unless it is named."""
     holds: Literal["characters", "lines"]
     """Name of the task that the data is for."""
     load: Load
     locate: Callable[[Path | None], Path] | None = None
-    """The folder that holds its files, filled by download if necessary."""
+    """Finds the folder with its files, and downloads them if necessary. None: nothing can be downloaded."""
     drawn: bool = False
-    """It is drawn, in any amount, and needs no files."""
+    """Whether it is drawn, in any amount, and needs no files."""
 
 
 def _emnist(name: str, split: str, description: str, sizes: str) -> Source:
@@ -51,9 +53,9 @@ def _emnist(name: str, split: str, description: str, sizes: str) -> Source:
 
 SOURCES: dict[str, Source] = {
     "ink": Source(
-        description="synthetic handwriting of 0-9 A-Z a-z, drawn on the spot, any amount",
-        origin="vector strokes of the Hershey fonts, bent per writer; no download",
-        terms="public domain strokes",
+        description="synthetic handwriting of 0-9 A-Z a-z, drawn when it is loaded, any amount",
+        origin="strokes of the Hershey fonts, deformed for each writer; no download",
+        terms="the strokes are in the public domain",
         sizes="20,026 + 2,480 validation + 4,960 test by 443 writers; 62 classes",
         holds="characters",
         load=lambda _, __, config: ink.load(config.examples),
@@ -69,28 +71,34 @@ SOURCES: dict[str, Source] = {
         locate=mnist.locate,
     ),
     "emnist": _emnist(
-        "emnist", "byclass", "handwritten 0-9 A-Z a-z, as often as written", "697,932 + 116,323; 62 classes"
+        "emnist",
+        "byclass",
+        "handwritten 0-9 A-Z a-z, with natural class frequencies",
+        "697,932 + 116,323; 62 classes",
     ),
     "emnist_bymerge": _emnist(
         "emnist_bymerge",
         "bymerge",
-        "the same, letters that look alike in both cases merged",
+        "as emnist, with both cases merged for letters that look alike in both",
         "697,932 + 116,323; 47 classes",
     ),
     "emnist_balanced": _emnist(
-        "emnist_balanced", "balanced", "as bymerge, every class as often", "112,800 + 18,800; 47 classes"
+        "emnist_balanced",
+        "balanced",
+        "as emnist_bymerge, with equally frequent classes",
+        "112,800 + 18,800; 47 classes",
     ),
     "emnist_letters": _emnist(
         "emnist_letters", "letters", "handwritten letters, both cases merged", "124,800 + 20,800; 26 classes"
     ),
     "emnist_digits": _emnist("emnist_digits", "digits", "handwritten digits", "240,000 + 40,000; 10 classes"),
     "emnist_mnist": _emnist(
-        "emnist_mnist", "mnist", "handwritten digits, the amounts of MNIST", "60,000 + 10,000; 10 classes"
+        "emnist_mnist", "mnist", "handwritten digits, the same number as in MNIST", "60,000 + 10,000; 10 classes"
     ),
     "ink_lines": Source(
-        description="lines of synthetic handwriting in full ASCII prose, drawn on the spot, any amount",
-        origin="vector strokes of the Hershey fonts, bent per writer; text from Python's documentation; no download",
-        terms="public domain strokes; Python's license for the text",
+        description="lines of synthetic handwriting, English prose in ASCII, drawn when first loaded, any amount",
+        origin="strokes of the Hershey fonts, deformed for each writer; text from Python's documentation; no download",
+        terms="the strokes are in the public domain; Python's license for the text",
         sizes="8,000 + 500 validation + 1,000 test lines by 475 writers; 83 characters",
         holds="lines",
         load=lambda _, height, config: ink_lines.load(
@@ -100,7 +108,7 @@ SOURCES: dict[str, Source] = {
     ),
     "emnist_lines": Source(
         description="lines composed of EMNIST's characters, any amount",
-        origin="emnist (byclass), and text from Python's documentation",
+        origin="characters of emnist, text from Python's documentation",
         terms="as emnist",
         sizes="8,000 + 500 validation + 1,000 test lines; 62 characters and space",
         locate=partial(emnist.locate, split="byclass"),
@@ -111,9 +119,9 @@ SOURCES: dict[str, Source] = {
     ),
     "iam_lines": Source(
         description="handwritten English lines of the IAM database",
-        origin="Marti & Bunke 2002; behind a registration, so no download",
+        origin="Marti & Bunke 2002; needs a registration, so no automatic download",
         terms="non-commercial research",
-        sizes="6,161 + 1,840 validation + 1,861 test lines in the standard split by writers",
+        sizes="6,161 + 1,840 validation + 1,861 test lines in the standard split, which separates writers",
         holds="lines",
         load=lambda path, height, _: iam_lines.load(_own("iam_lines", path), height=height),
     ),
@@ -128,10 +136,10 @@ SOURCES: dict[str, Source] = {
         ),
     ),
     "folder": Source(
-        description="your own images of lines, with a CSV, TSV or JSONL of labels or NAME.txt beside each",
+        description="your own images of lines, with labels in one CSV, TSV or JSONL, or in NAME.txt beside each image",
         origin="any folder: folder:FOLDER",
         terms="your own",
-        sizes="as the label file says, else four fifths + a tenth validation + a tenth test",
+        sizes="as the labels say, or four fifths + a tenth validation + a tenth test",
         holds="lines",
         load=lambda path, height, _: folder.load(_own("folder", path), height=height),
     ),
@@ -139,10 +147,10 @@ SOURCES: dict[str, Source] = {
 
 
 def _own(name: str, path: Path | None) -> Path:
-    """A folder that cannot be downloaded.
+    """The folder of data that cannot be downloaded.
 
     Raises:
-        UserError: there is none.
+        UserError: the user named no folder, and the data root has none.
     """
     chosen = choose_folder(name, path, lambda candidate: candidate.is_dir())
     if chosen is None:
@@ -151,10 +159,10 @@ def _own(name: str, path: Path | None) -> Path:
 
 
 def source_of(name: str) -> Source:
-    """The data set of `NAME[:FOLDER]`.
+    """The data set that `NAME[:FOLDER]` names.
 
     Raises:
-        UserError: an unknown name.
+        UserError: unknown name.
     """
     name = name.partition(":")[0]
     if name not in SOURCES:
@@ -166,11 +174,12 @@ def parse(data: str, holds: Literal["characters", "lines"]) -> tuple[Source, Pat
     """The data set and the folder of `NAME[:FOLDER]`.
 
     Args:
-        data: a name of `SOURCES`; after a colon, the folder that holds its files.
-        holds: the task that the data is needed for.
+        data: a name in `SOURCES`, optionally followed by a colon and the folder with its files.
+        holds: the task for which the data is needed.
 
     Raises:
-        UserError: an unknown name, data for another task, or a folder where none is needed or none is named.
+        UserError: the name is unknown, the data is for another task, the folder after the colon is missing, or drawn
+            data is given a folder.
     """
     source = source_of(data)
     name, colon, path = data.partition(":")
@@ -180,5 +189,5 @@ def parse(data: str, holds: Literal["characters", "lines"]) -> tuple[Source, Pat
     if colon and not path:
         raise UserError(f"{data!r} names no folder after the colon; write {name} alone, or {name}:FOLDER")
     if path and source.drawn:
-        raise UserError(f"{name} is drawn, not read from a folder such as {path!r}; write {name} alone")
+        raise UserError(f"{name} is drawn and cannot be read from the folder {path!r}; write {name} alone")
     return source, Path(path).expanduser() if path else None

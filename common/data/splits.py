@@ -1,6 +1,6 @@
-"""How data is divided into splits, and how part of a split is chosen; always the same for the same data."""
+"""Divide data into splits, and choose a part of a split. The result is always the same for the same data."""
 
-# N examples or lines
+# N examples
 
 from __future__ import annotations
 
@@ -17,32 +17,31 @@ from common.data.lines import LineDataset
 from common.data.prepared import Prepared
 from common.errors import UserError
 
-# one seed for every data set: which examples validate must not depend on a run
+# one seed for every data set: the validation examples must not depend on the seed of a run
 _SEED = 20_170_217
 VALIDATION_SHARE = 0.1
-_HELD_SHARE = 0.1  # of the lines, for validation, and as many for test
+"""Share of an official training set of characters that is used for validation."""
+_HELD_SHARE = 0.1  # share of the lines for validation, and share for test
 
 
 def hold_out(split: CharacterSplit) -> tuple[CharacterSplit, CharacterSplit]:
-    """The split in two, each in its old order: nine tenths to train on, one tenth to validate with.
+    """Divide a split: nine tenths for training, one tenth for validation, each in the old order.
 
     Raises:
-        UserError: fewer than two examples.
+        UserError: the split has fewer than two examples.
     """
     if len(split) < 2:
-        raise UserError(
-            f"the training set holds {len(split)} example; expected at least 2, one of them to validate with"
-        )
+        raise UserError(f"the training set holds {len(split)} example; expected at least 2, one of them for validation")
     order_N = np.random.default_rng(_SEED).permutation(len(split))
     held = max(1, round(VALIDATION_SHARE * len(split)))
     return split.take(np.sort(order_N[held:])), split.take(np.sort(order_N[:held]))
 
 
 def subset(split: SplitT, examples: int) -> SplitT:
-    """`examples` of the split, in their old order. A larger subset contains the smaller one.
+    """Choose `examples` examples of the split at random, in the old order. A larger subset contains a smaller one.
 
     Raises:
-        UserError: there are fewer.
+        UserError: the split has fewer examples.
     """
     if examples > len(split):
         raise UserError(f"{examples:,} training examples were asked for; there are {len(split):,}, ask for fewer")
@@ -51,9 +50,9 @@ def subset(split: SplitT, examples: int) -> SplitT:
 
 
 def balanced(split: CharacterSplit) -> CharacterSplit:
-    """The split with no class larger than the mean class was, the surplus drawn out at random.
+    """Limit each class to the mean class count. The examples to keep are chosen at random.
 
-    Source: the usual treatment of EMNIST byclass, whose digits outnumber its rare letters 20 to 1.
+    This is usual for EMNIST byclass, which has 20 times more examples of a digit than of a rare letter.
     """
     order_N = np.random.default_rng(_SEED + 2).permutation(len(split))
     cap = int(len(split) / len(np.unique(split.labels_N)))
@@ -62,21 +61,23 @@ def balanced(split: CharacterSplit) -> CharacterSplit:
 
 
 def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDataset:
-    """Lines split by whole groups at random: about a tenth for validation, a tenth for test, the rest for training.
+    """Split lines at random, but keep the lines of each group in one split.
+
+    Validation and test get about a tenth of the lines each. Training gets the rest.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         prepared: the lines.
         groups: the writer or the page of each line.
 
     Raises:
-        UserError: fewer than three groups.
+        UserError: there are fewer than three groups.
     """
     sizes = Counter(groups)
     if len(sizes) < 3:
         raise UserError(
-            f"{name} holds lines of {len(sizes)} pages or writers; expected at least 3, one each to train, validate "
-            "and test with"
+            f"{name} holds lines of {len(sizes)} pages or writers; expected at least 3, one each for training, "
+            "validation and test"
         )
     names = sorted(sizes)
     waiting = [names[i] for i in np.random.default_rng(_SEED).permutation(len(names))]
@@ -84,7 +85,7 @@ def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDatase
     for split in ("test", "validation"):
         wanted = _HELD_SHARE * len(groups)
         held = 0
-        # the first waiting group is always held out, and one group is left for each later split
+        # the first waiting group is always taken, and one group is left for each later split
         while len(waiting) > 2 or not held:
             if held and abs(held + sizes[waiting[0]] - wanted) >= abs(held - wanted):
                 break
@@ -96,7 +97,7 @@ def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDatase
 
 
 def by_split(name: str, prepared: Prepared, splits: Sequence[str]) -> LineDataset:
-    """Each line in the split that `splits` names: train, validation or test. Any other name leaves the line out."""
+    """Put each line in the split that `splits` names: train, validation or test. Other names leave the line out."""
     train, validation, test = (
         prepared.lines.take(np.array([i for i, own in enumerate(splits) if own == split], dtype=np.int64))
         for split in SPLITS
