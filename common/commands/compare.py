@@ -11,21 +11,21 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Prove that the frameworks hold the same model, then show them side by side in one report."""
+    """Check that the frameworks compute the same model, then compare them in one report."""
 
     out: Path
-    """The report folder; one that was begun with the same flags is completed."""
-    tier: Literal["quick", "full"] = "quick"
-    """How much each framework gets to train with."""
+    """The report folder; an interrupted report of the same flags is continued."""
+    tier: Literal["first", "quick", "full"] = "first"
+    """first: a first look in ten minutes; quick: the published comparison, in twenty; full: hours of training."""
     rungs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Which to compare; unless given, all that read what --data holds."""
+    """Rungs to compare; by default all that read the data."""
     frameworks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Which to compare; all that are registered unless given."""
+    """Frameworks to compare; by default all that are registered."""
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
-    """NAME or NAME:FOLDER; see `fourhands data list`; unless given, ink for characters and ink_lines for lines."""
+    """NAME or NAME:FOLDER, see `fourhands data list`; by default ink for characters and ink_lines for lines."""
 
     def __call__(self) -> int:
-        """Write the report; exit code 1 if anything failed."""
+        """Write the report; the exit code is 1 if anything failed."""
         from common.report.compare import compare  # Jinja2 is slow to import
 
         return compare(self.tier, self.rungs, self.frameworks, out=self.out, data=self.data)

@@ -1,9 +1,10 @@
-"""The budgets of a comparison: the data of each rung, and how much every framework trains on it."""
+"""The budgets of a comparison: for each tier and rung, the data and how long every framework trains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import UserError
 from common.spec import RUNGS
@@ -12,26 +13,44 @@ from common.tasks import task_of
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much every framework trains a rung."""
+    """How long every framework trains a rung."""
 
     examples: int
-    """Training examples; 0 for all."""
+    """Training examples; 0 uses all."""
     epochs: int
     learning_rate: float
     """Peak learning rate, chosen by validation; see docs/log.md."""
     target: float
-    """Accuracy, or CER for lines, that validation should reach; the report shows the time to it."""
+    """Accuracy or, for lines, CER to reach in validation; the report shows the time until then."""
     minutes: float
-    """Approximate duration of a run on two cores; the progress bar estimates the remaining time from it."""
+    """Approximate duration of a run on two cores, for the progress bar's estimate of the remaining time."""
     dropout: float | None = None
-    """Dropout; None for the rung's default. A model that sees its data only two or three times learns faster without."""
+    """Dropout; None uses the rung's default. With two or three epochs a model learns faster without dropout."""
     max_characters: int = 0
-    """Lines only: characters of the longest line."""
+    """Characters of the longest line; lines only."""
     start: str = ""
-    """Rung to take the stem's weights from, trained by the same framework, when that rung is compared as well."""
+    """Rung to take the stem's weights from, trained by the same framework, if that rung is compared as well."""
 
 
 TIERS: dict[str, dict[str, Budget]] = {
+    # one epoch on short lines: a framework that compiles spends most of it on compiling, about 4 s for each width
+    "first": {
+        "mlp": Budget(examples=4000, epochs=2, learning_rate=2e-3, target=0.6, minutes=0.15),
+        "cnn": Budget(examples=1500, epochs=1, learning_rate=5e-3, dropout=0, target=0.4, minutes=0.2),
+        "lstm_ctc": Budget(
+            examples=1600, epochs=1, learning_rate=6e-3, dropout=0, target=0.8, minutes=0.3, max_characters=5
+        ),
+        "transformer": Budget(
+            examples=1600,
+            epochs=1,
+            learning_rate=2e-3,
+            dropout=0,
+            target=0.8,
+            minutes=0.3,
+            max_characters=5,
+            start="lstm_ctc",
+        ),
+    },
     "quick": {
         "mlp": Budget(examples=8000, epochs=5, learning_rate=2e-3, target=0.7, minutes=0.2),
         "cnn": Budget(examples=5000, epochs=2, learning_rate=5e-3, dropout=0, target=0.7, minutes=0.5),
@@ -66,12 +85,46 @@ TIERS: dict[str, dict[str, Budget]] = {
 }
 
 
-def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
-    """Rung to the data that it is trained on.
+SUITE_TIERS = {"first": "quick", "quick": "full", "full": "full"}
+"""Tier of the comparison to the tier of the suite, whose `quick` checks one dtype and plants a sample of faults."""
+_SUITE_MINUTES = {"quick": 0.7, "full": 1.6}
+"""Tier of the suite to its approximate minutes per rung on two cores: parity and planted faults together."""
+_DRAWN_LINES = ("ink_lines", "emnist_lines")  # data whose lines are drawn with at most `max_characters`
+
+
+def suite_minutes(tier: str, rungs: Sequence[str]) -> float:
+    """Approximate minutes of the suite, parity and planted faults together, on two cores."""
+    return _SUITE_MINUTES[SUITE_TIERS[tier]] * len(rungs)
+
+
+def estimated_minutes(tier: str, rungs: Sequence[str], frameworks: int) -> float:
+    """Approximate minutes of a comparison on two cores."""
+    return suite_minutes(tier, rungs) + frameworks * sum(TIERS[tier][rung].minutes for rung in rungs)
+
+
+def rung_title(rung: str, found: Mapping[str, Any]) -> str:
+    """The heading of a rung's figures. It names the rung, the data and, for lines, the characters of the longest line.
 
     Args:
-        rungs: the rungs to compare; if empty, all that read the data.
-        data: NAME or NAME:FOLDER; empty for drawn characters or lines.
+        rung: the rung.
+        found: the rung's entry in report.json.
+    """
+    budget = found["budget"]
+    title = f"{rung} on {budget['data']}"
+    if budget["data"].partition(":")[0] in _DRAWN_LINES:
+        return f"{title}: lines of at most {budget['max_characters']} characters"
+    if found.get("buckets"):
+        longest = max(length for _, length in found["buckets"])
+        return f"{title}: training lines of at most {longest} characters"
+    return title
+
+
+def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
+    """Rung to the data for its training.
+
+    Args:
+        rungs: the rungs to compare; if empty, all rungs that read the data.
+        data: NAME or NAME:FOLDER; if empty, each rung gets drawn characters or lines.
 
     Raises:
         UserError: unknown data, or a rung that does not read it.
@@ -86,6 +139,6 @@ def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
     if other:
         raise UserError(
             f"rung {other[0]} does not read {name}, which holds {holds}; compare {' and '.join(fits)} on it, "
-            "or leave --data out, and every rung gets data that it reads"
+            "or leave --data out, so that every rung gets data that it reads"
         )
     return dict.fromkeys(rungs or fits, data)

@@ -1,4 +1,6 @@
-"""The report as one HTML file that needs no other."""
+"""The report as one self-contained HTML file."""
+
+# H height, W width
 
 from __future__ import annotations
 
@@ -17,36 +19,44 @@ from PIL import Image
 
 from common.data.dataset import Split
 from common.evaluation.measure import Measure
-from common.formatting import duration, percent, significant, visible
+from common.formatting import duration, framework_name, percent, significant, visible
 from common.metrics import edit_operations
+from common.report.budgets import rung_title
 from common.report.charts import learning_charts
+from common.report.first import FirstLook
 from common.report.results import Finished, gallery
 from common.tasks import task_of
 
-# H height, W width
-
 GALLERIES = {
-    "sample": ("A sample", "Test {examples}, taken evenly."),
-    "worst": ("Worst examples", "The most mistakes, all frameworks together; among equals, the most confident ones."),
-    "disagreement": ("Where the frameworks disagree", "The most confident disagreements."),
+    "sample": ("A sample", "Test {examples}, spread over the split."),
+    "worst": (
+        "Worst examples",
+        "Test {examples} with the most mistakes of all frameworks together, then the most confident mistakes.",
+    ),
+    "disagreement": (
+        "Where the frameworks disagree",
+        "Test {examples} that the frameworks read differently, the most confident readings first.",
+    ),
 }
 
 
-def render(report: Mapping[str, Any], pictures: Mapping[str, Any]) -> str:
-    """The page.
+def render(report: Mapping[str, Any], pictures: Mapping[str, Any], first: FirstLook | None = None) -> str:
+    """The page as HTML.
 
     Args:
         report: the content of report.json.
         pictures: rung to the result of `pictures_of`.
+        first: what the page says about the tier `first`; None for other tiers.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"percent": percent, "duration": duration, "significant": significant, "visible": visible}
-    environment.filters |= {"points": points}
-    environment.globals["task_of"] = task_of
+    environment.filters |= {"points": points, "framework": framework_name}
+    environment.globals |= {"task_of": task_of, "title_of": rung_title}
     tasks = {task_of(rung).name for rung in report["rungs"]}
-    return environment.get_template("index.html").render(report=report, pictures=pictures, tasks=tasks)
+    page = environment.get_template("index.html")
+    return page.render(report=report, pictures=pictures, tasks=tasks, first=first)
 
 
 def pictures_of(
@@ -61,14 +71,15 @@ def pictures_of(
 
 
 def points(share: float) -> str:
-    """A difference of shares in percentage points, signed."""
+    """A difference of shares in percentage points, with its sign."""
     return f"{100 * share:+.2f}".replace("-", "−")
 
 
 def pieces(truth: str, read: str) -> list[tuple[str, str]]:
-    """The text that was read, in pieces, each with its kind.
+    """The text that was read, in pieces: (kind, text).
 
-    right; wrong, read instead of another character; extra, an insertion; and between them missed, a deletion.
+    The kinds are right; wrong, read instead of another character; extra, an insertion; missed, a deletion, whose
+    text is the missing part of the true text.
     """
     edits = edit_operations(truth, read)
     kinds = {place: "wrong" if true else "extra" for true, said, _, place in edits if said}
@@ -97,7 +108,7 @@ def _card(runs: Mapping[str, Finished], index: int, test: Split) -> dict[str, An
 
 
 def _data_uri(image_HW: UInt8[np.ndarray, "H W"]) -> str:
-    """Dark ink on white, as a PNG within the page."""
+    """The image as dark ink on white, as a PNG in a data URI."""
     buffer = io.BytesIO()
     Image.fromarray(255 - image_HW).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

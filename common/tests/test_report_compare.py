@@ -234,7 +234,7 @@ def test_failed_training_is_reported_and_the_others_continue(fake: Jobs, out: Pa
     code, report, page = run(out)
     assert code == 1
     assert list(report["rungs"]["mlp"]["rows"]) == ["pytorch"]
-    assert "mlp in numpy:</strong> the loss became nan at step 3" in page
+    assert "mlp in NumPy:</strong> the loss became nan at step 3" in page
 
 
 def test_report_is_written_even_if_nothing_could_be_trained(fake: Jobs, out: Path) -> None:
@@ -254,7 +254,7 @@ def test_missed_fault_is_a_failure(fake: Jobs, out: Path) -> None:
     code, report, _ = run(out)
     assert code == 1
     reason = "1 of 3 were not caught, first 'swapped gates': DID NOT RAISE"
-    assert report["failures"] == [{"what": "planted faults in numpy", "reason": reason}]
+    assert report["failures"] == [{"what": "planted faults in NumPy", "reason": reason}]
 
 
 @pytest.mark.usefixtures("fake")
@@ -297,7 +297,7 @@ def test_code_that_changes_during_a_comparison_is_reported(out: Path, monkeypatc
 def test_folder_with_other_files_is_left_alone(out: Path) -> None:
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="is not empty and holds no report; give --out a new folder"):
+    with pytest.raises(UserError, match="is not empty and contains no report; give --out a new folder"):
         run(out)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 
@@ -306,8 +306,8 @@ def test_folder_with_other_files_is_left_alone(out: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rungs": ("cnn",)}, r"rungs \['mlp'\] where now \['cnn'\]|budgets.cnn.data None"),
-        ({"frameworks": ("numpy",)}, r"code.impl_pytorch 'code of impl_pytorch' where now None"),
+        ({"rungs": ("cnn",)}, r"rungs \['mlp'\], and now it is \['cnn'\]|budgets.cnn.data None"),
+        ({"frameworks": ("numpy",)}, r"code.impl_pytorch 'code of impl_pytorch', and now it is None"),
     ],
 )
 def test_report_of_other_settings_is_refused(out: Path, change: dict[str, Any], words: str) -> None:
@@ -320,7 +320,7 @@ def test_report_of_other_settings_is_refused(out: Path, change: dict[str, Any], 
 def test_report_of_other_code_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(out)
     monkeypatch.setattr(module, "fingerprint", lambda package: package.replace("numpy", "changed"))
-    with pytest.raises(UserError, match=r"code\.common 'code of common' where now 'common'"):
+    with pytest.raises(UserError, match=r"code\.common 'code of common', and now it is 'common'"):
         run(out)
 
 
