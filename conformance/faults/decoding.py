@@ -18,8 +18,8 @@ FAULTS: tuple[Fault, ...] = (
                 "xp.ones(targets_BL.shape, bool)",
             ),
             "pytorch": Edit("transformer.py", "targets_BL.where(keep_BL, IGNORED)", "targets_BL"),
-            "keras": Edit("transformer.py", "ops.arange(ops.shape(targets_BN)[1]) <= ends_B1", "targets_BN >= 0"),
-            "jax": Edit("transformer.py", ".mean(where=keep_BN)", ".mean()"),
+            "keras": Edit("transformer.py", "ops.arange(ops.shape(targets_BS)[1]) <= ends_B1", "targets_BS >= 0"),
+            "jax": Edit("transformer.py", ".mean(where=keep_BS)", ".mean()"),
         },
     ),
     Fault(
@@ -35,7 +35,7 @@ FAULTS: tuple[Fault, ...] = (
                 "transformer.py", "stem.keep_first(label_lengths_B + 1,", "stem.keep_first(label_lengths_B,"
             ),
             "keras": Edit("transformer.py", "<= ends_B1", "< ends_B1"),
-            "jax": Edit("transformer.py", "keep_own(label_lengths_B + 1,", "keep_own(label_lengths_B,"),
+            "jax": Edit("transformer.py", "keep_first(label_lengths_B + 1,", "keep_first(label_lengths_B,"),
         },
     ),
     # --- decoding
@@ -57,8 +57,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "transformer.py",
-                "<= position_N1",
-                "<= (position_N1 if cache is None else ops.maximum(position_N1 - 1, 0))",
+                "<= position_S1",
+                "<= (position_S1 if cache is None else ops.maximum(position_S1 - 1, 0))",
             ),
             "jax": Edit(
                 "transformer.py", "<= position + jnp", "<= jnp.maximum(position - (cache is not None), 0) + jnp"
@@ -73,7 +73,7 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("transformer.py", "self.position_TD[position]", "self.position_TD[0]"),
             "pytorch": Edit("transformer.py", "positions_TD[t : t + 1]", "positions_TD[:1]"),
-            "keras": Edit("transformer.py", "(one_hot_BNK), first=first)", "(one_hot_BNK))"),
+            "keras": Edit("transformer.py", "(one_hot_BSK), first=first)", "(one_hot_BSK))"),
             "jax": Edit("transformer.py", "at_position(rows_TD)", "rows_TD[:1]"),
         },
     ),
