@@ -138,7 +138,8 @@ class LineModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor; the graph of the layers follows from the spec."""
-        return {"spec": spec_to_dict(self.spec), "dtype": self.dtype_policy.name, "name": self.name}
+        # not the model's own dtype: a graph of layers keeps each layer's, and its own is Keras's default
+        return {"spec": spec_to_dict(self.spec), "dtype": self.outputs[0].dtype, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -34,7 +34,7 @@ def fit(
         loss: for `compile`; None for a model that computes its own loss.
         epoch_done: called with everything that a resumed run needs, at the end of each epoch.
     """
-    optimizer = optimizer_for(run)
+    optimizer = optimizer_for(run, model.trainable_variables[0].dtype)
     optimizer.build(model.trainable_variables)
     state = {**weights, **{variable.path: variable for variable in optimizer.variables}}
     if run.checkpoint:
@@ -100,8 +100,8 @@ def seed_dropout(model: keras.Model, seed: int, step: int) -> None:
                 dropout.seed_generator.state.assign([stream, step])
 
 
-def optimizer_for(run: Run) -> keras.optimizers.Optimizer:
-    """The optimizer that the configuration names, with the run's learning rates."""
+def optimizer_for(run: Run, dtype: str = "float32") -> keras.optimizers.Optimizer:
+    """The optimizer that the configuration names, with the run's learning rates, for weights of `dtype`."""
     config = run.config
     options = {"global_clipnorm": config.clip_norm or None, "name": "optimizer"}
     rates = LearningRates(run.learning_rates_S)
@@ -110,11 +110,13 @@ def optimizer_for(run: Run) -> keras.optimizers.Optimizer:
         # np.float64, because TensorFlow reads a Python float as float32, which shows in float64 weights
         return keras.optimizers.SGD(rates, momentum=np.float64(MOMENTUM), **options)
     # Keras adds epsilon before the bias correction, the other frameworks after it
+    # np.float64 here too, but for float64 weights alone: a float32 gradient times np.float64 would be float64
+    number = np.float64 if dtype == "float64" else float
     optimizer = keras.optimizers.AdamW(
         rates,
-        weight_decay=config.weight_decay,
-        beta_1=ADAM_BETA1,
-        beta_2=ADAM_BETA2,
+        weight_decay=number(config.weight_decay),
+        beta_1=number(ADAM_BETA1),
+        beta_2=number(ADAM_BETA2),
         epsilon=ADAM_EPSILON,
         **options,
     )

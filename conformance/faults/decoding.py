@@ -145,8 +145,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "train.py",
-                "optimizer = optimizer_for(run)",
-                "optimizer = optimizer_for(run)\n    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if 'embedding' in v.path], ['bias', 'beta', 'scale', 'gamma'])",
+                "optimizer.build(model.trainable_variables)\n",
+                "optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if 'embedding' in v.path], ['bias', 'beta', 'scale', 'gamma'])\n    optimizer.build(model.trainable_variables)\n",
             ),
             "jax": Edit(
                 "train.py",
