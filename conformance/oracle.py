@@ -18,6 +18,10 @@ from common.spec import CNNSpec, MLPSpec, Spec
 
 Image = list[list[list[float]]]  # row, column, channel
 
+EPSILON_HAT = frozenset({"keras"})
+"""Implementations whose AdamW adds epsilon before the bias correction: the form with ε̂ at the end of section 2 of
+Kingma & Ba 2015. The others add it after the correction, as algorithm 1 there does."""
+
 
 def logits(
     spec: Spec, weights: Mapping[str, np.ndarray], image_HW1: np.ndarray, keep: Sequence[float] | None = None
@@ -94,10 +98,13 @@ def train(
     batches: list[Batch],
     gradients_of: Callable[[Mapping[str, np.ndarray], Batch], dict[str, np.ndarray]],
     statistics_of: Callable[[Mapping[str, np.ndarray], Batch], dict[str, np.ndarray]],
+    *,
+    epsilon_hat: bool = False,
 ) -> dict[str, np.ndarray]:
     """The weights after one update per batch, from the optimizers' published formulas.
 
-    `statistics_of` gives the running statistics after a step, which have no gradient.
+    `statistics_of` returns the running statistics after a step, which have no gradient. `epsilon_hat` adds AdamW's
+    epsilon before the bias correction, see `EPSILON_HAT`.
 
     Sources: Loshchilov & Hutter 2019, algorithm 2 (AdamW); Pascanu et al. 2013 (clipping);
     Smith & Topin 2019 (one cycle).
@@ -120,8 +127,10 @@ def train(
             first[name] = 0.9 * first[name] + 0.1 * gradient
             second[name] = 0.999 * second[name] + 0.001 * gradient**2
             mean, square = first[name] / (1 - 0.9 ** (step + 1)), second[name] / (1 - 0.999 ** (step + 1))
+            # √v + ε̂, divided by the correction √(1 - β₂^t), is √(corrected v) + ε̂ / √(1 - β₂^t)
+            epsilon = 1e-8 / math.sqrt(1 - 0.999 ** (step + 1)) if epsilon_hat else 1e-8
             decay = config.weight_decay if name.endswith("kernel") else 0.0
-            w[name] = w[name] - rate * (mean / (np.sqrt(square) + 1e-8) + decay * w[name])
+            w[name] = w[name] - rate * (mean / (np.sqrt(square) + epsilon) + decay * w[name])
     return w
 
 

@@ -78,7 +78,7 @@ class _Notes:
     progress: Progress | None = None
 
     def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
-        self.losses.append(loss)
+        self.losses.append(float(loss))
         if self.progress is not None and self.progress.epoch == self.stop_after_epoch:
             raise _Interrupted
 

@@ -16,8 +16,8 @@ from common.spec import CNNSpec
 
 # --- layers: nnx.Conv, nnx.relu, nnx.Dropout, nnx.Linear, and
 def max_pool2x2(x_BHWC: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 C"]:
-    """Largest of each 2×2 block; an odd last row or column is left out."""
-    # as nnx.max_pool, whose gradient (select and scatter) makes the whole step on a CPU 1.2 times as long
+    """The largest value of each 2×2 block; an odd last row or column is left out."""
+    # not nnx.max_pool: its gradient (select and scatter) makes the whole step 1.2 times as long on a CPU
     batch, height, width, channels = x_BHWC.shape
     even = x_BHWC[:, : height // 2 * 2, : width // 2 * 2]
     return even.reshape(batch, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
@@ -25,7 +25,7 @@ def max_pool2x2(x_BHWC: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 C"
 
 # --- model
 class CNN(nnx.Module):
-    """Called with random streams it drops units; without, it does not."""
+    """Dropout is on if the call passes random streams (`rngs`), and off otherwise."""
 
     def __init__(self, spec: CNNSpec, *, dtype: np.dtype, rngs: nnx.Rngs) -> None:
         self.conv = nnx.List(
@@ -36,14 +36,13 @@ class CNN(nnx.Module):
                 padding=((1, 1), (1, 1)),
                 dtype=dtype,
                 param_dtype=dtype,
-                precision="highest",
                 rngs=rngs,
             )
             for fan_in, fan_out in pairwise((1, *spec.channels))
         )
         self.dropout = nnx.Dropout(spec.dropout)
         self.dense = nnx.List(
-            nnx.Linear(fan_in, fan_out, dtype=dtype, param_dtype=dtype, precision="highest", rngs=rngs)
+            nnx.Linear(fan_in, fan_out, dtype=dtype, param_dtype=dtype, rngs=rngs)
             for fan_in, fan_out in pairwise((spec.flat_dim, spec.hidden_dim, spec.num_classes))
         )
 
@@ -65,6 +64,6 @@ def loss_fn(
     return optax.softmax_cross_entropy_with_integer_labels(model(images_BHW1, rngs), labels_B).mean()
 
 
-# --- training step: the same for every rung, see train.train_step
+# --- training step: one for every rung, see train.train_step
 
-# --- weights: canonical as they are; the path of conv[0].kernel is conv.0.kernel
+# --- weights: in the canonical layout; the path of conv[0].kernel is conv.0.kernel

@@ -18,13 +18,12 @@ from common.spec import MLPSpec
 
 # --- model
 class MLP(nnx.Module):
-    """Called with random streams it drops units; without, it does not."""
+    """Dropout is on if the call passes random streams (`rngs`), and off otherwise."""
 
     def __init__(self, spec: MLPSpec, *, dtype: np.dtype, rngs: nnx.Rngs) -> None:
         dims = [spec.height * spec.width, *spec.hidden_dims, spec.num_classes]
         self.dense = nnx.List(
-            nnx.Linear(fan_in, fan_out, dtype=dtype, param_dtype=dtype, precision="highest", rngs=rngs)
-            for fan_in, fan_out in pairwise(dims)
+            nnx.Linear(fan_in, fan_out, dtype=dtype, param_dtype=dtype, rngs=rngs) for fan_in, fan_out in pairwise(dims)
         )
         self.dropout = nnx.Dropout(spec.dropout)
 
@@ -44,6 +43,6 @@ def loss_fn(
     return optax.softmax_cross_entropy_with_integer_labels(model(images_BHW1, rngs), labels_B).mean()
 
 
-# --- training step: the same for every rung, see train.train_step
+# --- training step: one for every rung, see train.train_step
 
-# --- weights: canonical as they are; the path of dense[0].kernel is dense.0.kernel
+# --- weights: in the canonical layout; the path of dense[0].kernel is dense.0.kernel

@@ -1,27 +1,25 @@
-"""The border: NumPy on both sides, pure jitted functions inside."""
+"""The border: NumPy arrays outside, pure jitted functions inside."""
 
-# B batch, H height, W width, L label length, T frames, K classes, S scores per image
+# B batch, H height, W width, L label length, T frames, K classes
+# S scores per image: a row per frame of lstm_ctc, and per character and end of text of the transformer
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
-from common.batch import Batch
-from common.batch import LineBatch
-from common.recognizer import Device, DType
+from common.recognizer import AnyBatch, Device, DType, TrainingRun
 from common.spec import Spec
-from common.training.run import Run
 from common.weights import initial_weights
 from impl_jax import cnn, lstm_ctc, mlp, train, transformer
-from impl_jax.device import COMPILER_OPTIONS, device_of, find_device
+from impl_jax.device import COMPILER_OPTIONS, device_of, find_device, full_precision
 
 RUNGS = {
     "mlp": (mlp.MLP, mlp.loss_fn),
@@ -30,14 +28,14 @@ RUNGS = {
     "transformer": (transformer.Transformer, transformer.loss_fn),
 }
 INPUTS = {"mlp": 1, "cnn": 1, "lstm_ctc": 2, "transformer": 3}
-"""How many of images, widths and labels a module is called with."""
+"""A module takes the first 1, 2 or 3 of images, widths and labels."""
 
 
 @partial(jax.jit, static_argnames="graphdef", compiler_options=COMPILER_OPTIONS)
 def forward(
     params: PyTree, statistics: PyTree, *inputs: Array, graphdef: nnx.GraphDef[Any]
 ) -> Float[Array, "B K"] | Float[Array, "B S K"]:
-    """Logits, dropout off, batch norm by its running statistics."""
+    """Logits, with dropout off and the running statistics of batch norm."""
     return nnx.merge(graphdef, params, statistics)(*inputs)
 
 
@@ -49,7 +47,7 @@ def loss_and_gradients(
     graphdef: nnx.GraphDef[Any],
     loss_fn: Callable[..., Float[Array, ""]],
 ) -> tuple[Float[Array, ""], PyTree]:
-    """The loss and its gradient, dropout off; the running statistics stay as they are."""
+    """The loss and its gradient, with dropout off. The running statistics do not move."""
     return jax.value_and_grad(lambda params: loss_fn(nnx.merge(graphdef, params, statistics, copy=True), *batch))(
         params
     )
@@ -70,7 +68,7 @@ def decode(
 
 
 class JaxRecognizer:
-    """A module's static half (graphdef) and its arrays: params, which are trained, and running statistics."""
+    """A module's static half (graphdef) and its arrays: trained params, and the running statistics of batch norm."""
 
     packages: ClassVar[tuple[str, ...]] = ("jax", "flax", "optax")
 
@@ -79,18 +77,14 @@ class JaxRecognizer:
         self.device = find_device(device)
         self.dtype = np.dtype(dtype)
         module, self.loss_fn = RUNGS[spec.rung]
-        with self.x64():
-            # shapes only: the weights are not Flax's to draw
+        with full_precision(self.dtype):
+            # shapes only, because `common.weights` draws the weights
             model = nnx.eval_shape(lambda: module(spec, dtype=self.dtype, rngs=nnx.Rngs(0)))
         self.graphdef, self.params, self.statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
         self.load_weights(initial_weights(spec, seed))
 
-    def x64(self) -> AbstractContextManager[None]:
-        """Around every call into JAX: whether float64 stays float64 is decided per model, not per process."""
-        return jax.enable_x64(self.dtype == np.float64)
-
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
-        with self.x64():
+        with full_precision(self.dtype):
             self.params, self.statistics = (
                 nnx.from_flat_state(
                     (path, param.replace(jax.device_put(weights[canonical_name(path)].astype(self.dtype), self.device)))
@@ -113,21 +107,28 @@ class JaxRecognizer:
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
-        with self.x64():
+        with full_precision(self.dtype):
             ids_BT, scores_BT = decode(
                 self.params, self.statistics, images_BHW1, widths_B, graphdef=self.graphdef, cached=cached
             )
         return np.array(ids_BT), np.array(scores_BT)
 
-    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
-        with self.x64():
+    def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
+        with full_precision(self.dtype):
             loss, gradients = loss_and_gradients(
                 self.params, self.statistics, *batch.arrays, graphdef=self.graphdef, loss_fn=self.loss_fn
             )
         return float(loss), self._by_name(gradients)
 
-    def fit(self, run: Run) -> None:
-        train.fit(self, run)
+    def fit(self, run: TrainingRun) -> None:
+        with full_precision(self.dtype):
+            epochs = train.fit(
+                self.params, self.statistics, run, graphdef=self.graphdef, loss_fn=self.loss_fn, device=self.device
+            )
+            for state in epochs:
+                # copies, because the next step donates the state's own buffers
+                self.params, self.statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
+                run.epoch_done(self, train.to_flat(state))
 
     def placement(self) -> dict[str, Device]:
         width = getattr(self.spec, "width", 8)
@@ -137,20 +138,20 @@ class JaxRecognizer:
         return {name: device_of(array) for name, array in (arrays | {"logits": logits}).items()}
 
     def _forward(self, *inputs: np.ndarray | None) -> Float[Array, "B K"] | Float[Array, "B S K"]:
-        with self.x64():
+        with full_precision(self.dtype):
             return forward(self.params, self.statistics, *inputs[: INPUTS[self.spec.rung]], graphdef=self.graphdef)
 
     def _flat(self, *states: PyTree) -> list[tuple[tuple[Any, ...], Any]]:
         return [item for state in states for item in nnx.to_flat_state(state)]
 
     def _by_name(self, *states: PyTree) -> dict[str, np.ndarray]:
-        """Copies on the CPU under canonical names, in the order of the layers."""
+        """NumPy copies by canonical name, in the order of the layers."""
         arrays = {canonical_name(path): np.array(array[...]) for path, array in self._flat(*states)}
         return {name: arrays[name] for name in self.spec.parameters() if name in arrays}
 
 
 def canonical_name(path: tuple[Any, ...]) -> str:
-    """The canonical name of a parameter: its path in the module, dotted, but for two names of the transformer's."""
+    """The canonical name of a parameter: its path in the module joined by dots. The transformer has two exceptions."""
     return (
         ".".join(map(str, path))
         .replace("embedding.embedding", "embedding.kernel")

@@ -1,7 +1,7 @@
-"""Transformer: stem, frames with positions, a decoder with causal self-attention and attention to the frames."""
+"""Transformer: stem, frames with positions, and a decoder with causal self-attention and attention to the frames."""
 
-# B batch, H height, W width, T frames, L label length, N positions of the text, S positions attended to
-# D model width, A heads, E = D / A, K classes
+# B batch, H height, W width, T frames, L label length, S scores per image (positions of the text: L + 1 in training)
+# M positions attended to (frames, or the text's own), D model width, A attention heads, E = D / A, K classes
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from common.spec import NORM_EPSILON, TransformerSpec, positions
-from impl_jax.stem import Stem, keep_own
+from impl_jax.stem import Stem, keep_first
 
 KeysValues = tuple[Float[Array, "B _ A E"], Float[Array, "B _ A E"]]
 
 
 # --- layers: nnx.Embed, nnx.LayerNorm, nnx.Dropout, the stem, and
 class Attention(nnx.Module):
-    """Scaled dot-product attention with several heads. Source: Vaswani et al. 2017."""
+    """Scaled dot-product attention with several heads. Source: Vaswani et al. 2017, section 3.2."""
 
     def __init__(self, width: int, num_heads: int, *, dtype: np.dtype, rngs: nnx.Rngs) -> None:
         self.query, self.value, self.output = (linear(width, width, dtype=dtype, rngs=rngs) for _ in range(3))
         self.key = linear(width, width, use_bias=False, dtype=dtype, rngs=rngs)
         self.num_heads = num_heads
 
-    def keys_values(self, x_BSD: Float[Array, "B S D"]) -> KeysValues:
-        """What may be attended to."""
-        return self._split(self.key(x_BSD)), self._split(self.value(x_BSD))
+    def keys_values(self, x_BMD: Float[Array, "B M D"]) -> KeysValues:
+        """Keys and values of the positions that queries attend to."""
+        return self._split(self.key(x_BMD)), self._split(self.value(x_BMD))
 
     def __call__(
-        self, x_BND: Float[Array, "B N D"], keys_values: KeysValues, keep: Bool[Array, "#B 1 #N S"]
-    ) -> Float[Array, "B N D"]:
-        """Attend from each position of x to those that are kept."""
-        keys_BSAE, values_BSAE = keys_values
-        queries_BNAE = self._split(self.query(x_BND))
-        scores_BANS = jnp.einsum("bnae,bsae->bans", queries_BNAE, keys_BSAE, precision="highest")
-        scores_BANS /= keys_BSAE.shape[-1] ** 0.5
-        # jax.nn.dot_product_attention takes its softmax in float32 even under float64
-        weights_BANS = nnx.softmax(jnp.where(keep, scores_BANS, -jnp.inf))
-        x_BNAE = jnp.einsum("bans,bsae->bnae", weights_BANS, values_BSAE, precision="highest")
-        return self.output(x_BNAE.reshape(x_BND.shape))
+        self, x_BSD: Float[Array, "B S D"], keys_values: KeysValues, keep: Bool[Array, "#B 1 #S M"]
+    ) -> Float[Array, "B S D"]:
+        """Attend from each position of x to the positions where `keep` is True."""
+        keys_BMAE, values_BMAE = keys_values
+        queries_BSAE = self._split(self.query(x_BSD))
+        scores_BASM = jnp.einsum("bsae,bmae->basm", queries_BSAE, keys_BMAE)
+        scores_BASM /= keys_BMAE.shape[-1] ** 0.5
+        # not jax.nn.dot_product_attention: it computes its softmax in float32, for float64 inputs too
+        weights_BASM = nnx.softmax(jnp.where(keep, scores_BASM, -jnp.inf))
+        x_BSAE = jnp.einsum("basm,bmae->bsae", weights_BASM, values_BMAE)
+        return self.output(x_BSAE.reshape(x_BSD.shape))
 
-    def _split(self, x_BND: Float[Array, "B N D"]) -> Float[Array, "B N A E"]:
-        return x_BND.reshape(*x_BND.shape[:2], self.num_heads, -1)
+    def _split(self, x: Float[Array, "B _ D"]) -> Float[Array, "B _ A E"]:
+        return x.reshape(*x.shape[:2], self.num_heads, -1)
 
 
 class DecoderLayer(nnx.Module):
-    """Self-attention, attention to the frames and two dense layers, each added to its normed input (pre-norm)."""
+    """Pre-norm: x + f(norm(x)) for self-attention, attention to the frames, and two dense layers in turn."""
 
     def __init__(self, spec: TransformerSpec, *, dtype: np.dtype, rngs: nnx.Rngs) -> None:
         width = spec.model_dim
@@ -69,52 +69,52 @@ class DecoderLayer(nnx.Module):
 
     def __call__(
         self,
-        x_BND: Float[Array, "B N D"],
+        x_BSD: Float[Array, "B S D"],
         memory: KeysValues,
-        keep_B11T: Bool[Array, "B 1 1 T"],
+        keep_BT: Bool[Array, "B T"],
         *,
         rngs: nnx.Rngs | None = None,
         cache: KeysValues | None = None,
         position: Int[Array, ""] | int = 0,
-    ) -> tuple[Float[Array, "B N D"], KeysValues]:
-        """The sum, and the keys and values of self-attention.
+    ) -> tuple[Float[Array, "B S D"], KeysValues]:
+        """The layer's output, and the keys and values of its self-attention.
 
         Args:
-            x_BND: consecutive positions of the text.
+            x_BSD: consecutive positions of the text.
             memory: keys and values of the frames.
-            keep_B11T: which frames are a line's own.
-            rngs: of dropout; without, none.
-            cache: keys and values of self-attention, to which those of x are added.
-            position: where x begins.
+            keep_BT: True at a line's own frames.
+            rngs: random streams of dropout; None turns dropout off.
+            cache: keys and values of self-attention, with room for the whole text; x overwrites its own positions.
+            position: the first position of x.
         """
         drop = lambda x: self.dropout(x, deterministic=rngs is None, rngs=rngs)  # noqa: E731
-        normed_BND = self.self_attention_norm(x_BND)
-        own = self.self_attention.keys_values(normed_BND)
+        normed_BSD = self.self_attention_norm(x_BSD)
+        own = self.self_attention.keys_values(normed_BSD)
         if cache is not None:
             own = jax.tree.map(
                 lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, position, axis=1), cache, own
             )
-        causal_NS = jnp.arange(own[0].shape[1]) <= position + jnp.arange(x_BND.shape[1])[:, None]
-        x_BND += drop(self.self_attention(normed_BND, own, causal_NS[None, None]))
-        x_BND += drop(self.cross_attention(self.cross_attention_norm(x_BND), memory, keep_B11T))
-        hidden = nnx.relu(self.feed_forward[0](self.feed_forward_norm(x_BND)))
-        return x_BND + drop(self.feed_forward[1](hidden)), own
+        causal_SM = jnp.arange(own[0].shape[1]) <= position + jnp.arange(x_BSD.shape[1])[:, None]
+        x_BSD += drop(self.self_attention(normed_BSD, own, causal_SM[None, None]))
+        x_BSD += drop(self.cross_attention(self.cross_attention_norm(x_BSD), memory, keep_BT[:, None, None]))
+        hidden = nnx.relu(self.feed_forward[0](self.feed_forward_norm(x_BSD)))
+        return x_BSD + drop(self.feed_forward[1](hidden)), own
 
 
 class Linear(nnx.Linear):
-    """A dense layer that sees rows alone: with more axes XLA transposes its input for the kernel's gradient, slowly."""
+    """A dense layer on a matrix of rows. With more axes, XLA transposes the input for the kernel's gradient, slowly."""
 
     def __call__(self, x: Float[Array, "*lines fan_in"]) -> Float[Array, "*lines fan_out"]:
         return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
 
 def linear(fan_in: int, fan_out: int, *, use_bias: bool = True, dtype: np.dtype, rngs: nnx.Rngs) -> Linear:
-    """A dense layer of the model's dtype."""
-    return Linear(fan_in, fan_out, use_bias=use_bias, dtype=dtype, param_dtype=dtype, precision="highest", rngs=rngs)
+    """A dense layer in the model's dtype."""
+    return Linear(fan_in, fan_out, use_bias=use_bias, dtype=dtype, param_dtype=dtype, rngs=rngs)
 
 
 def norm(width: int, *, dtype: np.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """A layer norm of the model's dtype."""
+    """A layer norm in the model's dtype."""
     return nnx.LayerNorm(
         width, epsilon=NORM_EPSILON, use_fast_variance=False, dtype=dtype, param_dtype=dtype, rngs=rngs
     )
@@ -122,7 +122,7 @@ def norm(width: int, *, dtype: np.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
 
 # --- model
 class Transformer(nnx.Module):
-    """Called with random streams it drops units; without, it does not. In training, batch norm is by the batch."""
+    """Dropout is on if the call passes `rngs`. In training, batch norm uses the batch's statistics."""
 
     def __init__(self, spec: TransformerSpec, *, dtype: np.dtype, rngs: nnx.Rngs) -> None:
         self.stem = Stem(spec, dtype=dtype)
@@ -141,52 +141,52 @@ class Transformer(nnx.Module):
         training: bool = False,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B L+1 K"]:
-        """Row i scores what follows the first i characters."""
-        memories, keep_B11T = self.encode(images_BHW1, widths_B, training=training)
-        ids_BN = shifted(labels_BL)
-        rows_ND = position_rows(ids_BN.shape[1], self.embedding.features, self.embedding.dtype)
-        x_BND = self.dropout(self.embed(ids_BN, rows_ND), deterministic=rngs is None, rngs=rngs)
+        """Logits: row i scores the class that follows the first i characters. Rows after the end of a text are zero."""
+        memories, keep_BT = self.encode(images_BHW1, widths_B, training=training)
+        ids_BS = shifted(labels_BL)
+        rows_SD = position_rows(ids_BS.shape[1], self.embedding.features, self.embedding.dtype)
+        x_BSD = self.dropout(self.embed(ids_BS, rows_SD), deterministic=rngs is None, rngs=rngs)
         for layer, memory in zip(self.decoder, memories, strict=True):
-            x_BND, _ = layer(x_BND, memory, keep_B11T, rngs=rngs)
-        logits_BNK = self.head(self.decoder_norm(x_BND))
-        keep_BN = keep_own(jnp.count_nonzero(labels_BL, axis=1) + 1, logits_BNK.shape[1])
-        return jnp.where(keep_BN[..., None], logits_BNK, 0)
+            x_BSD, _ = layer(x_BSD, memory, keep_BT, rngs=rngs)
+        logits_BSK = self.head(self.decoder_norm(x_BSD))
+        keep_BS = keep_first(jnp.count_nonzero(labels_BL, axis=1) + 1, logits_BSK.shape[1])
+        return jnp.where(keep_BS[..., None], logits_BSK, 0)
 
     def encode(
         self, images_BHW1: Float[Array, "B H W 1"], widths_B: Int[Array, "B"], *, training: bool = False
-    ) -> tuple[list[KeysValues], Bool[Array, "B 1 1 T"]]:
-        """Keys and values of the frames for each layer, and which frames are a line's own."""
+    ) -> tuple[list[KeysValues], Bool[Array, "B T"]]:
+        """Each layer's keys and values of the frames, and the mask that keeps a line's own frames."""
         frames_BTD, keep_BT = self.stem(images_BHW1, widths_B, training=training)
         frames_BTD += position_rows(*frames_BTD.shape[1:], frames_BTD.dtype)
-        return [layer.cross_attention.keys_values(frames_BTD) for layer in self.decoder], keep_BT[:, None, None]
+        return [layer.cross_attention.keys_values(frames_BTD) for layer in self.decoder], keep_BT
 
-    def embed(self, ids_BN: Int[Array, "B N"], rows_ND: Float[Array, "N D"]) -> Float[Array, "B N D"]:
+    def embed(self, ids_BS: Int[Array, "B S"], rows_SD: Float[Array, "S D"]) -> Float[Array, "B S D"]:
         """√D · embedding + position."""
-        return self.embedding(ids_BN) * self.embedding.features**0.5 + rows_ND
+        return self.embedding(ids_BS) * self.embedding.features**0.5 + rows_SD
 
 
-def shifted(ids_BN: Int[Array, "B N"]) -> Int[Array, "B N+1"]:
-    """What stands before each position and after the last: class 0 is the start of a text."""
-    return jnp.pad(ids_BN, ((0, 0), (1, 0)))
+def shifted(labels_BL: Int[Array, "B L"]) -> Int[Array, "B L+1"]:
+    """The texts moved one position on; class 0 at position 0 is the start of a text."""
+    return jnp.pad(labels_BL, ((0, 0), (1, 0)))
 
 
 def position_rows(length: int, width: int, dtype: np.dtype) -> Float[Array, "{length} {width}"]:
-    """The spec's positions, in the model's dtype."""
+    """The table of positions in `common.spec`, in the model's dtype."""
     return jnp.asarray(positions(length, width), dtype)
 
 
 # --- decoding
 class Decoding(NamedTuple):
-    """What the loop carries from one position to the next."""
+    """The state that the loop carries from one position to the next."""
 
     position: Int[Array, ""]
-    ids_BN: Int[Array, "B T+1"]
-    """Column 0 is the start."""
+    ids_BS: Int[Array, "B T+1"]
+    """Column 0 is the start of the text."""
     scores_BT: Float[Array, "B T"]
     keep_B: Bool[Array, "B"]
-    """Whose text has not ended."""
+    """True while a text has not ended."""
     caches: list[KeysValues]
-    """Of each layer's self-attention; none without the cache."""
+    """Keys and values of each layer's self-attention; empty without the cache."""
 
 
 def decode(
@@ -194,14 +194,15 @@ def decode(
 ) -> tuple[Int[Array, "B T"], Float[Array, "B T"]]:
     """The most probable class at each position and its log-probability; see `common.recognizer.Decoder`.
 
-    One compiled loop, whose shapes depend on the images' alone. Cached, a turn works out one position; without, all.
+    One compiled loop, whose shapes depend on the shape of the images alone. With the cache, a turn of the loop computes
+    one position; without it, a turn computes all of them.
     """
-    memories, keep_B11T = model.encode(images_BHW1, widths_B)
-    frames_B, length = keep_B11T.sum((1, 2, 3)), keep_B11T.shape[3]
+    memories, keep_BT = model.encode(images_BHW1, widths_B)
+    frames_B, length = keep_BT.sum(axis=1), keep_BT.shape[1]
     rows_TD = position_rows(length, model.embedding.features, model.embedding.dtype)
     start = Decoding(
         position=jnp.int32(0),
-        ids_BN=jnp.zeros((len(frames_B), length + 1), jnp.int32),
+        ids_BS=jnp.zeros((len(frames_B), length + 1), jnp.int32),
         scores_BT=jnp.zeros((len(frames_B), length), rows_TD.dtype),
         keep_B=jnp.ones(len(frames_B), bool),
         caches=jax.tree.map(jnp.zeros_like, memories) if cached else [],
@@ -211,28 +212,28 @@ def decode(
         position, caches = state.position, []
         at_position = partial(jax.lax.dynamic_slice_in_dim, start_index=position, slice_size=1)
         if cached:
-            x_BND = model.embed(at_position(state.ids_BN, axis=1), at_position(rows_TD))
+            x_BSD = model.embed(at_position(state.ids_BS, axis=1), at_position(rows_TD))
             for layer, memory, cache in zip(model.decoder, memories, state.caches, strict=True):
-                x_BND, cache = layer(x_BND, memory, keep_B11T, cache=cache, position=position)
+                x_BSD, cache = layer(x_BSD, memory, keep_BT, cache=cache, position=position)
                 caches.append(cache)
         else:
-            x_BND = model.embed(state.ids_BN[:, :-1], rows_TD)
+            x_BSD = model.embed(state.ids_BS[:, :-1], rows_TD)
             for layer, memory in zip(model.decoder, memories, strict=True):
-                x_BND, _ = layer(x_BND, memory, keep_B11T)
-            x_BND = at_position(x_BND, axis=1)
-        scores_BK = nnx.log_softmax(model.head(model.decoder_norm(x_BND)).squeeze(1))
+                x_BSD, _ = layer(x_BSD, memory, keep_BT)
+            x_BSD = at_position(x_BSD, axis=1)
+        scores_BK = nnx.log_softmax(model.head(model.decoder_norm(x_BSD)).squeeze(1))
         best_B = jnp.where(state.keep_B, scores_BK.argmax(axis=1).astype(jnp.int32), 0)
         scores_B = jnp.where(state.keep_B, scores_BK.max(axis=1), 0)
         return Decoding(
             position=position + 1,
-            ids_BN=state.ids_BN.at[:, position + 1].set(best_B),
+            ids_BS=state.ids_BS.at[:, position + 1].set(best_B),
             scores_BT=state.scores_BT.at[:, position].set(scores_B),
             keep_B=(best_B != 0) & (position + 1 < frames_B),
             caches=caches,
         )
 
     end = jax.lax.while_loop(lambda state: state.keep_B.any(), advance, start)
-    return end.ids_BN[:, 1:], end.scores_BT
+    return end.ids_BS[:, 1:], end.scores_BT
 
 
 # --- loss
@@ -244,13 +245,13 @@ def loss_fn(
     label_lengths_B: Int[Array, "B"],
     rngs: nnx.Rngs | None = None,
 ) -> Float[Array, ""]:
-    """Mean cross-entropy of the characters and of the end of each text, nats."""
-    logits_BNK = model(images_BHW1, widths_B, labels_BL, training=True, rngs=rngs)
-    targets_BN = jnp.pad(labels_BL, ((0, 0), (0, 1)))
-    keep_BN = keep_own(label_lengths_B + 1, targets_BN.shape[1])
-    return optax.softmax_cross_entropy_with_integer_labels(logits_BNK, targets_BN).mean(where=keep_BN)
+    """Mean cross-entropy of the characters and of the end of each text, nats per character or end."""
+    logits_BSK = model(images_BHW1, widths_B, labels_BL, training=True, rngs=rngs)
+    targets_BS = jnp.pad(labels_BL, ((0, 0), (0, 1)))
+    keep_BS = keep_first(label_lengths_B + 1, targets_BS.shape[1])
+    return optax.softmax_cross_entropy_with_integer_labels(logits_BSK, targets_BS).mean(where=keep_BS)
 
 
-# --- training step: the same for every rung, see train.train_step
+# --- training step: one for every rung, see train.train_step
 
-# --- weights: canonical but for two names, see recognizer.canonical_name
+# --- weights: in the canonical layout; two names differ, see recognizer.canonical_name

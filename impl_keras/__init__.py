@@ -1,4 +1,4 @@
-"""The recognizer in Keras 3: on TensorFlow, or on the backend that KERAS_BACKEND names (jax, torch)."""
+"""The recognizer in Keras 3, on TensorFlow or on the backend that KERAS_BACKEND names (jax, torch)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from common.errors import unknown_name
 
-# both are read while Keras and TensorFlow are imported; what the user has set stays
+# Keras and TensorFlow read both variables while they are imported; the user's own values stay
 backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 if backend not in ("tensorflow", "jax", "torch"):
     raise unknown_name("KERAS_BACKEND", backend, ("tensorflow", "jax", "torch"))

@@ -1,4 +1,4 @@
-"""Where Keras's arrays lie, and the settings a backend keeps for a whole process."""
+"""The device that holds Keras's arrays, and the settings that a backend keeps for the whole process."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from common.errors import UserError
 from common.recognizer import Device, DType
 
 Array = Any
-"""tensorflow.Tensor or Variable, jax.Array or torch.Tensor."""
+"""A tensorflow.Tensor, a jax.Array or a torch.Tensor."""
 
-# without a number for the CPU: PyTorch takes "cpu:0" for a device of its own, and Keras then copies its parameters
+# the CPU has no number: to PyTorch "cpu:0" is another device than "cpu", so Keras would copy its parameters
 NAMES: dict[Device, str] = {"cpu": "cpu", "gpu": "gpu:0"}
 
 
 @contextmanager
 def arrays_on(device: Device, dtype: DType) -> Iterator[None]:
-    """Within it, new arrays lie on `device`, and JAX has float64 if `dtype` is float64."""
+    """A scope in which new arrays lie on `device`, and in which JAX has float64 if `dtype` is float64."""
     with keras.device(NAMES[device]), _jax_float64() if dtype == "float64" else nullcontext():
         yield
 
 
 def check(device: Device, dtype: DType) -> None:
-    """Hold against what the backend can do, by laying an array on the device.
+    """Check that the backend has the device and the dtype, by making an array on the device.
 
     Raises:
-        UserError: there is no such device, or no such dtype.
+        UserError: the backend lacks the device or the dtype.
     """
     backend = keras.backend.backend()
     if backend == "torch" and dtype == "float64":  # keras-team/keras issue 23704, in 3.15
@@ -38,7 +38,7 @@ def check(device: Device, dtype: DType) -> None:
     try:
         with keras.device(NAMES[device]):
             found = device_of(keras.ops.zeros(1))
-    except (RuntimeError, AssertionError):  # JAX's and PyTorch's; TensorFlow takes the CPU without a word
+    except (RuntimeError, AssertionError):  # raised by JAX and PyTorch; TensorFlow silently uses the CPU
         found = None
     if found != device:
         raise UserError(
@@ -49,7 +49,7 @@ def check(device: Device, dtype: DType) -> None:
 
 
 def _keep_float32(backend: str) -> None:
-    """No TF32, which keeps 10 bits of a float32's 23: a setting of each backend for the whole process."""
+    """Turn off TF32, which keeps 10 of the 23 bits of a float32's fraction. Each backend sets it for the process."""
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -66,7 +66,7 @@ def _keep_float32(backend: str) -> None:
 
 
 def device_of(array: Array) -> Device:
-    """Read off the array itself."""
+    """The device that holds the array."""
     name = str(array.device).lower()
     return "gpu" if "gpu" in name or "cuda" in name else "cpu"
 
@@ -76,7 +76,7 @@ def to_numpy(array: Array | keras.Variable) -> np.ndarray:
     array = keras.ops.convert_to_tensor(array)
     if keras.backend.backend() == "torch":
         array = array.detach().cpu()
-    # asarray first: np.array, and so keras.ops.convert_to_numpy, warns of arrays without NumPy 2's copy keyword
+    # asarray first: np.array, which keras.ops.convert_to_numpy calls, warns about arrays without NumPy 2's copy keyword
     return np.array(np.asarray(array), order="C")
 
 

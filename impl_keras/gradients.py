@@ -1,100 +1,59 @@
-"""Gradients outside of `Model.fit`: the one thing that Keras leaves to its backend."""
-
-# B batch, H height, W width
+"""Gradients outside of `Model.fit`, in the same way on every backend."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
-from jaxtyping import Float, Int
 
-from common.batch import LineBatch
-from common.recognizer import DType
-from common.spec import LineSpec
 from impl_keras.device import Array, to_numpy
 
 
-def loss_and_gradients(
-    model: keras.Model,
-    loss: keras.losses.Loss,
-    images_BHW1: Float[np.ndarray, "B H W 1"],
-    labels_B: Int[np.ndarray, "B"],
-) -> tuple[Array, list[Array]]:
-    """The loss, and its gradient per trainable variable in their order, dropout off."""
-    of_backend = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
-    return of_backend(model, loss, keras.ops.convert_to_tensor(images_BHW1), keras.ops.convert_to_tensor(labels_B))
+@keras.saving.register_keras_serializable("fourhands")
+class KeepGradients(keras.optimizers.Optimizer):
+    """An optimizer that keeps the gradients and does not move the parameters."""
 
-
-def _tensorflow(model: keras.Model, loss: keras.losses.Loss, images: Array, labels: Array) -> tuple[Array, list[Array]]:
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        value = loss(labels, model(images, training=False))
-    return value, tape.gradient(value, model.trainable_variables)
-
-
-def _jax(model: keras.Model, loss: keras.losses.Loss, images: Array, labels: Array) -> tuple[Array, list[Array]]:
-    import jax
-
-    def loss_of(trainable: list[Array], rest: list[Array]) -> Any:
-        logits, _ = model.stateless_call(trainable, rest, images, training=False)
-        return loss(labels, logits)
-
-    trainable = [variable.value for variable in model.trainable_variables]
-    return jax.value_and_grad(loss_of)(trainable, [variable.value for variable in model.non_trainable_variables])
-
-
-def _torch(model: keras.Model, loss: keras.losses.Loss, images: Array, labels: Array) -> tuple[Array, list[Array]]:
-    import torch
-
-    value = loss(labels, model(images, training=False))
-    gradients = torch.autograd.grad(value, [variable.value for variable in model.trainable_variables])
-    return value.detach(), list(gradients)
-
-
-class Twin:
-    """A model of lines without dropout, whose training step keeps the gradients and moves no parameter."""
-
-    def __init__(self, spec: LineSpec, dtype: DType) -> None:
-        from impl_keras.recognizer import MODULES, variables_of
-
-        spec = replace(spec, dropout=0.0)
-        self.model = MODULES[spec.rung].build_model(spec, dtype)
-        self.variables = variables_of(spec, self.model)
-        self.gradients = Gradients()
-        # eager: compiling for one step would take longer, but for JAX, whose eager operations are compiled one by one
-        self.model.compile(optimizer=self.gradients, run_eagerly=keras.backend.backend() != "jax")
-
-    def loss_and_gradients(
-        self, weights: Mapping[str, keras.Variable], batch: LineBatch
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss of a step of `Model.fit` on lines, and its gradient per trained parameter.
-
-        The step moves the twin's running statistics, not those of `weights`.
-        """
-        for name, variable in self.variables.items():
-            variable.assign(weights[name])
-        inputs = batch.inputs[: len(self.model.inputs)]
-        loss = self.model.train_on_batch(inputs, batch.labels_BL, return_dict=True)["step_loss"]
-        kept = {v.path: g for v, g in zip(self.model.trainable_variables, self.gradients.kept, strict=True)}
-        return float(loss), {name: to_numpy(kept[v.path]) for name, v in self.variables.items() if v.trainable}
-
-
-class Gradients(keras.optimizers.Optimizer):
-    """Keeps the gradients and leaves the parameters as they are."""
-
-    def __init__(self) -> None:
-        super().__init__(learning_rate=0.0)
+    def __init__(self, learning_rate: float = 0.0, **options: Any) -> None:
+        super().__init__(learning_rate=learning_rate, **options)
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """As Keras asks."""
+        """Create a variable for each gradient."""
         super().build(variables)
         self.kept = [self.add_variable_from_reference(variable, "gradient") for variable in variables]
 
-    def update_step(self, gradient: Array, variable: keras.Variable, learning_rate: Array) -> None:
-        """As Keras asks."""
-        self.kept[self._get_variable_index(variable)].assign(gradient)
+    def apply(self, grads: list[Array], trainable_variables: list[keras.Variable] | None = None) -> None:
+        """Keep the gradients, which Keras passes in the order of the trainable variables."""
+        for kept, gradient in zip(self.kept, grads, strict=True):
+            kept.assign(gradient)
+
+
+class GradientProbe:
+    """A model without dropout, whose training step returns its loss and its gradients, and moves no parameter.
+
+    Keras leaves differentiation to its backends (GradientTape, jax.grad, backward). `train_on_batch` hides which.
+
+    Args:
+        model: without dropout. It is compiled here, and its running statistics move, so it must be a copy.
+        variables: the model's variables by canonical name.
+        loss: the loss and the metrics for `compile`; empty for a model that computes its own loss.
+    """
+
+    def __init__(self, model: keras.Model, variables: Mapping[str, keras.Variable], **loss: Any) -> None:
+        self.model, self.variables = model, variables
+        self.optimizer = KeepGradients()
+        self.optimizer.build(model.trainable_variables)
+        # eager, because compiling takes longer than one step. Not on JAX, which compiles eager operations one by one
+        model.compile(optimizer=self.optimizer, run_eagerly=keras.backend.backend() != "jax", **loss)
+
+    def loss_and_gradients(
+        self, weights: Mapping[str, keras.Variable], inputs: Any, labels: np.ndarray
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss of a training step that starts from `weights`, and its gradient per trained parameter."""
+        for name, variable in self.variables.items():
+            # a copy: on JAX the step donates the buffers of its own variables
+            variable.assign(to_numpy(weights[name]))
+        loss = self.model.train_on_batch(inputs, labels, return_dict=True)["step_loss"]
+        gradients = {v.path: kept for v, kept in zip(self.model.trainable_variables, self.optimizer.kept, strict=True)}
+        return float(loss), {name: to_numpy(gradients[v.path]) for name, v in self.variables.items() if v.trainable}

@@ -1,31 +1,36 @@
-"""The border: NumPy on both sides, whichever backend Keras runs on."""
+"""The border: NumPy arrays outside, Keras on any of its backends inside."""
 
-# B batch, H height, W width, K classes, L label length, S scores per image, T frames
+# B batch, H height, W width, K classes, L label length, T frames
+# S scores per image: a row per frame of lstm_ctc, and per character and end of text of the transformer
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from jaxtyping import Float, Int
 
-from common.batch import Batch
-from common.batch import LineBatch
 from common.errors import UserError
-from common.recognizer import Device, DType
+from common.recognizer import AnyBatch, Device, DType, TrainingRun
 from common.spec import LineSpec, LSTMCTCSpec, Spec, TransformerSpec
-from common.training.run import Run
 from common.weights import initial_weights
 from impl_keras import cnn, lstm_ctc, mlp, train, transformer
 from impl_keras.device import arrays_on, check, device_of, to_numpy
-from impl_keras.gradients import Twin, loss_and_gradients
+from impl_keras.gradients import GradientProbe
 
-MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer}
+MODELS = {
+    "mlp": mlp.build_model,
+    "cnn": cnn.build_model,
+    "lstm_ctc": lstm_ctc.LSTMCTC,
+    "transformer": transformer.Transformer,
+}
+LOSSES = {"mlp": mlp.build_loss, "cnn": cnn.build_loss}
+"""Of the rungs for characters. A model of lines computes its own loss."""
+CANONICAL_NAMES = {"lstm_ctc": lstm_ctc.canonical_name, "transformer": transformer.canonical_name}
 
 
 class KerasRecognizer:
@@ -39,9 +44,8 @@ class KerasRecognizer:
         self.device = device
         self.dtype = dtype
         with arrays_on(device, dtype):
-            self.model = MODULES[spec.rung].build_model(spec, dtype)
-            # a model of lines has its loss in it
-            self.loss = None if isinstance(spec, LineSpec) else MODULES[spec.rung].build_loss(dtype)
+            self.model = MODELS[spec.rung](spec, dtype=dtype)
+            self.loss = LOSSES[spec.rung](dtype) if spec.rung in LOSSES else None
         # JAX is nothing without XLA; TensorFlow on a CPU is four times slower with it
         self.model.jit_compile = keras.backend.backend() == "jax" or (
             keras.backend.backend() == "tensorflow" and device == "gpu"
@@ -63,13 +67,12 @@ class KerasRecognizer:
         widths_B: Int[np.ndarray, "B"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
     ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
-        with self._reading():
-            if not isinstance(self.spec, LineSpec):
-                logits_BK: np.ndarray = self.model.predict_on_batch(images_BHW1)
-                return logits_BK
-            self._check_width(images_BHW1)
-            inputs = (images_BHW1, widths_B, labels_BL)
-            logits_BSK = self.model.predict_on_batch(inputs[: len(self.model.inputs)])
+        if not isinstance(self.spec, LineSpec):
+            logits_BK: np.ndarray = self._predict(self.model, images_BHW1)
+            return logits_BK
+        self._check_width(images_BHW1)
+        inputs = (images_BHW1, widths_B, labels_BL)
+        logits_BSK: np.ndarray = self._predict(self.model, inputs[: len(self.model.inputs)])
         own_B = self.spec.frames(widths_B) if isinstance(self.spec, LSTMCTCSpec) else (labels_BL > 0).sum(axis=1) + 1
         logits_BSK[np.arange(logits_BSK.shape[1]) >= own_B[:, None]] = 0
         return logits_BSK
@@ -78,21 +81,21 @@ class KerasRecognizer:
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
     ) -> tuple[Int[np.ndarray, "B T"], Float[np.ndarray, "B T"]]:
         self._check_width(images_BHW1)
-        with self._reading():
-            classes_BT, log_probs_BT = self.greedy[cached].predict_on_batch((images_BHW1, widths_B))
+        classes_BT, log_probs_BT = self._predict(self.greedy[cached], (images_BHW1, widths_B))
         return classes_BT, log_probs_BT
 
-    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
-        if isinstance(batch, LineBatch):
-            with arrays_on(self.device, self.dtype):
-                return self.twin.loss_and_gradients(self.variables, batch)
+    def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
+        if isinstance(self.spec, LineSpec):
+            images_BHW1, widths_B, labels, _ = batch.arrays
+            inputs = (images_BHW1, widths_B, labels)[: len(self.model.inputs)]
+        else:
+            inputs, labels = batch.arrays
         with arrays_on(self.device, self.dtype):
-            loss, gradients = loss_and_gradients(self.model, self.loss, batch.images_BHW1, batch.labels_B)
-        return float(loss), dict(zip(self.variables, map(to_numpy, gradients), strict=True))
+            return self.probe.loss_and_gradients(self.variables, inputs, labels)
 
-    def fit(self, run: Run) -> None:
+    def fit(self, run: TrainingRun) -> None:
         with arrays_on(self.device, self.dtype):
-            train.fit(self, run)
+            train.fit(self.model, self.variables, run, loss=self.loss, epoch_done=partial(run.epoch_done, self))
 
     def placement(self) -> dict[str, Device]:
         lines = isinstance(self.spec, LineSpec)
@@ -104,13 +107,15 @@ class KerasRecognizer:
         return {name: device_of(array) for name, array in arrays.items()}
 
     @cached_property
-    def twin(self) -> Twin:
-        """Where the gradients of lines are taken."""
-        return Twin(self.spec, self.dtype)
+    def probe(self) -> GradientProbe:
+        """A copy of the model without dropout, whose step returns the gradients."""
+        spec = replace(self.spec, dropout=0.0)
+        model = MODELS[spec.rung](spec, dtype=self.dtype)
+        return GradientProbe(model, variables_of(spec, model), **train.compiled_loss(self.loss))
 
     @cached_property
     def greedy(self) -> dict[bool, keras.Model]:
-        """Decoding with a cache, and without."""
+        """Decoding with a cache (True) and without one (False)."""
         with arrays_on(self.device, self.dtype):
             return {cached: transformer.Greedy(self.model, cached=cached) for cached in (True, False)}
 
@@ -122,18 +127,22 @@ class KerasRecognizer:
                 f"{transformer.MAX_LENGTH}; cut the image into lines, or use another framework"
             )
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with arrays_on(self.device, self.dtype), warnings.catch_warnings():
-            # Keras gives PyTorch's tensors to np.array, which misses NumPy 2's copy keyword in them
-            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-            yield
+    def _predict(self, model: keras.Model, inputs: Any) -> Any:
+        """The model's outputs as NumPy arrays, by a compiled function where the backend has one."""
+        with arrays_on(self.device, self.dtype):
+            if keras.backend.backend() != "torch":
+                return model.predict_on_batch(inputs)
+            import torch
+
+            # predict_on_batch is eager here too, and converts by np.array, which warns about PyTorch's tensors
+            with torch.no_grad():
+                return keras.tree.map_structure(to_numpy, model(inputs))
 
 
 def variables_of(spec: Spec, model: keras.Model) -> dict[str, keras.Variable]:
     """Canonical name to variable, running statistics among them."""
     if isinstance(spec, LineSpec):
-        named = {MODULES[spec.rung].canonical_name(variable.path): variable for variable in model.weights}
+        named = {CANONICAL_NAMES[spec.rung](variable.path): variable for variable in model.weights}
         return {name: named[name] for name in spec.parameters()}
     return {
         f"{layer.name.replace('_', '.')}.{variable.name}": variable

@@ -1,31 +1,42 @@
-"""Training with `compile` and `fit`, the same for every rung."""
+"""Training with `compile` and `fit`, for every rung."""
 
 # B batch, H height, W width, K classes, S training steps
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
 
 import keras
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from common.spec import LineSpec
 from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
-from common.training.run import Run
+from common.recognizer import State, TrainingRun
 from impl_keras.device import Array, to_numpy
-
-if TYPE_CHECKING:
-    from impl_keras.recognizer import KerasRecognizer
+from impl_keras.stem import LastValue, LineModel
 
 
-def fit(recognizer: KerasRecognizer, run: Run) -> None:
-    """Train in place."""
-    model, loss = recognizer.model, recognizer.loss
-    optimizer = optimizer_for(run)
+def fit(
+    model: keras.Model,
+    weights: Mapping[str, keras.Variable],
+    run: TrainingRun,
+    *,
+    loss: keras.losses.Loss | None,
+    epoch_done: Callable[[State], None],
+) -> None:
+    """Train the model in place.
+
+    Args:
+        model: the model, built.
+        weights: its variables by canonical name; the state of the run holds them under these names.
+        run: batches, learning rates, and where to go on.
+        loss: for `compile`; None for a model that computes its own loss.
+        epoch_done: called with everything that a resumed run needs, at the end of each epoch.
+    """
+    optimizer = optimizer_for(run, model.trainable_variables[0].dtype)
     optimizer.build(model.trainable_variables)
-    state = {**recognizer.variables, **{variable.path: variable for variable in optimizer.variables}}
+    state = {**weights, **{variable.path: variable for variable in optimizer.variables}}
     if run.checkpoint:
         for name, variable in state.items():
             variable.assign(run.checkpoint[name])
@@ -33,78 +44,79 @@ def fit(recognizer: KerasRecognizer, run: Run) -> None:
     if not run.epochs():  # a finished run; `fit` would ask for a batch
         return
 
-    metrics = [StepLoss(loss)] if loss else None  # a model of lines has both in it
-    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=model.jit_compile)
+    model.compile(optimizer=optimizer, jit_compile=model.jit_compile, **compiled_loss(loss))
     model.fit(
-        line_batches(model, run) if isinstance(recognizer.spec, LineSpec) else batches(run),
+        batches(model, run),
         shuffle=False,  # the batches come in the run's own order
         steps_per_epoch=run.steps_per_epoch,
         initial_epoch=run.first_epoch,
         epochs=run.config.epochs,
-        callbacks=[Report(recognizer, run, state)],
+        callbacks=[Report(run, state, epoch_done)],
         verbose=0,
     )
 
 
-def batches(run: Run) -> Iterator[tuple[Float[np.ndarray, "B H W 1"], Int[np.ndarray, "B"]]]:
-    """The images and labels of all epochs left, in order; the last batch of an epoch may be smaller."""
-    for epoch in run.epochs():
-        for batch in run.batches(epoch):
-            yield batch.images_BHW1, batch.labels_B
+def batches(model: keras.Model, run: TrainingRun) -> Any:
+    """The inputs and labels of all epochs that are left, in order. The last batch of an epoch may be smaller.
 
-
-def line_batches(model: keras.Model, run: Run) -> Any:
-    """What goes into the model and the labels, of all epochs left, in order.
-
-    From a generator Keras learns which axes vary by its first two batches, and stops where a third differs; so on
-    TensorFlow, which compiles for given axes, they are named here.
+    Not a `keras.utils.PyDataset`. On TensorFlow Keras turns one into a `tf.data` pipeline, and derives the axes that
+    vary from its first two batches: if both have the same width, `fit` stops at the first batch of another width. It
+    also leaves the pipeline's tuner on, for which `fit` has waited up to 38 s at its end. Here the axes are named and
+    the tuner is off; `run` prepares the batches ahead of time in threads of its own.
     """
+    lines = isinstance(model, LineModel)
 
-    def generator() -> Iterator[tuple[tuple[np.ndarray, ...], Int[np.ndarray, "B L"]]]:
+    def generator() -> Iterator[tuple[Any, np.ndarray]]:
         for epoch in run.epochs():
             for batch in run.batches(epoch):
-                yield (batch.inputs[: len(model.inputs)], batch.labels_BL)
+                if lines:
+                    yield batch.inputs[: len(model.inputs)], batch.labels_BL
+                else:
+                    yield batch.images_BHW1, batch.labels_B
 
     if keras.backend.backend() != "tensorflow":
         return generator()
     import tensorflow as tf
 
-    labels = tf.TensorSpec((None, None), tf.int32)
-    images = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-    inputs = (images, tf.TensorSpec((None,), tf.int32), labels)[: len(model.inputs)]
-    dataset = tf.data.Dataset.from_generator(generator, output_signature=(inputs, labels)).prefetch(1)
-    # there is nothing to tune, and the tuner's thread sleeps ever longer, which `fit` at times waits for at its end
+    images, *integers = [tf.TensorSpec(x.shape, tf.float32 if i == 0 else tf.int32) for i, x in enumerate(model.inputs)]
+    labels = tf.TensorSpec((None, None) if lines else (None,), tf.int32)
+    signature = ((images, *integers), labels) if lines else (images, labels)
+    dataset = tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(1)
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
 
 
 def seed_dropout(model: keras.Model, seed: int, step: int) -> None:
-    """Set each dropout layer's generator to the stream drawn from the run's seed and its own, at `step`.
+    """Set each dropout layer's generator to the stream of the run's seed and the layer's own seed, at `step`.
 
-    A generator counts up by one per step, so its state is known at any step and need not be kept.
+    A generator counts up by one per step, so its state is known at any step and no checkpoint keeps it.
     """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.Dropout) and layer.rate:
-            stream = np.random.SeedSequence([seed, layer.seed]).generate_state(1)[0] >> 1  # below int32's limit
-            layer.seed_generator.state.assign([stream, step])
+    for layer in model.layers:
+        # a layer that contains dropout lists it, because Keras has no public list of nested layers
+        for dropout in [layer] if isinstance(layer, keras.layers.Dropout) else getattr(layer, "dropouts", ()):
+            if dropout.rate:
+                stream = np.random.SeedSequence([seed, dropout.seed]).generate_state(1)[0] >> 1  # below int32's limit
+                dropout.seed_generator.state.assign([stream, step])
 
 
-def optimizer_for(run: Run) -> keras.optimizers.Optimizer:
-    """The optimizer that the configuration names, with the run's learning rates."""
+def optimizer_for(run: TrainingRun, dtype: str = "float32") -> keras.optimizers.Optimizer:
+    """The optimizer that the configuration names, with the run's learning rates, for weights of `dtype`."""
     config = run.config
     options = {"global_clipnorm": config.clip_norm or None, "name": "optimizer"}
     rates = LearningRates(run.learning_rates_S)
     if config.optimizer == "sgd":
-        # Keras folds the rate into the velocity: v ← momentum · v - rate · g; the same for a constant rate.
+        # Keras folds the rate into the velocity: v ← momentum · v - rate · g. It is the same for a constant rate.
         # np.float64, because TensorFlow reads a Python float as float32, which shows in float64 weights
         return keras.optimizers.SGD(rates, momentum=np.float64(MOMENTUM), **options)
-    # Keras adds epsilon before the bias correction, the others after it
+    # Keras adds epsilon before the bias correction, the other frameworks after it
+    # np.float64 here too, but for float64 weights alone: a float32 gradient times np.float64 would be float64
+    number = np.float64 if dtype == "float64" else float
     optimizer = keras.optimizers.AdamW(
         rates,
-        weight_decay=config.weight_decay,
-        beta_1=ADAM_BETA1,
-        beta_2=ADAM_BETA2,
+        weight_decay=number(config.weight_decay),
+        beta_1=number(ADAM_BETA1),
+        beta_2=number(ADAM_BETA2),
         epsilon=ADAM_EPSILON,
         **options,
     )
@@ -112,50 +124,65 @@ def optimizer_for(run: Run) -> keras.optimizers.Optimizer:
     return optimizer
 
 
+@keras.saving.register_keras_serializable("fourhands")
 class LearningRates(keras.optimizers.schedules.LearningRateSchedule):
-    """A table: the rate of each step."""
+    """A table with the learning rate of each step."""
 
     def __init__(self, rates_S: Float[np.ndarray, "S"]) -> None:
-        self.rates_S = rates_S
+        self.rates_S = np.asarray(rates_S, np.float32)
 
     def __call__(self, step: Array) -> Array:
         """The rate of `step`, counted from 0."""
         return keras.ops.take(self.rates_S, step)
 
     def get_config(self) -> dict[str, Any]:
-        """As Keras asks."""
+        """The arguments of the constructor."""
         return {"rates_S": self.rates_S.tolist()}
 
 
-class StepLoss(keras.metrics.Metric):
-    """The loss of the last step alone; Keras's own "loss" is the mean over the epoch so far."""
+def compiled_loss(loss: keras.losses.Loss | None) -> dict[str, Any]:
+    """The arguments of `compile` for a loss; a model that computes its own loss reports it, too."""
+    return {"loss": loss, "metrics": [StepLoss(loss)]} if loss else {}
 
-    def __init__(self, loss: keras.losses.Loss) -> None:
-        super().__init__(name="step_loss", dtype=loss.dtype)
+
+@keras.saving.register_keras_serializable("fourhands")
+class StepLoss(LastValue):
+    """The loss of the last step; Keras's own "loss" is the mean over the epoch so far."""
+
+    def __init__(self, loss: keras.losses.Loss, name: str = "step_loss", dtype: str | None = None) -> None:
+        super().__init__(name=name, dtype=dtype or loss.dtype)
         self.loss = loss
-        self.last = self.add_variable((), "zeros", dtype=loss.dtype, name="last")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return super().get_config() | {"loss": keras.saving.serialize_keras_object(self.loss)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `get_config`."""
+        return cls(**config | {"loss": keras.saving.deserialize_keras_object(config["loss"])})
 
     def update_state(self, labels_B: Array, logits_BK: Array, sample_weight: Array | None = None) -> None:
-        """Replace what was there."""
-        self.last.assign(self.loss(labels_B, logits_BK))
-
-    def result(self) -> Array:
-        """Nats per example."""
-        return keras.ops.convert_to_tensor(self.last)
+        """Replace the value by the loss of this batch, nats per example."""
+        super().update_state(self.loss(labels_B, logits_BK))
 
 
 class Report(keras.callbacks.Callback):
-    """Tells the run of every step and epoch."""
+    """Tells the run about every step and epoch."""
 
-    def __init__(self, recognizer: KerasRecognizer, run: Run, state: Mapping[str, keras.Variable]) -> None:
+    def __init__(
+        self, run: TrainingRun, state: Mapping[str, keras.Variable], epoch_done: Callable[[State], None]
+    ) -> None:
         super().__init__()
-        self.recognizer, self.run, self.state = recognizer, run, state
+        self.run, self.state, self.epoch_done = run, state, epoch_done
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        """A step is done."""
-        self.run.step_done(float(logs["step_loss"]))
+        """A step is done.
+
+        Keras has fetched the loss already: its list of callbacks turns all logs into Python floats after every step.
+        """
+        self.run.step_done(logs["step_loss"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """An epoch is done."""
-        state = {name: to_numpy(variable) for name, variable in self.state.items()}
-        self.run.epoch_done(self.recognizer, state)
+        self.epoch_done({name: to_numpy(variable) for name, variable in self.state.items()})

@@ -56,7 +56,8 @@ def steps_match_the_formulas(subject: Subject) -> float:
         ("adamw steps", golden.ADAMW),
     ):
         actual = golden_run(subject, spec, config).weights
-        worst = max(worst, subject.hold(check, actual, formulas_fit(spec, config)))
+        expected, _ = formulas_fit(spec, config, epsilon_hat=subject.worker.implementation in oracle.EPSILON_HAT)
+        worst = max(worst, subject.hold(check, actual, expected))
     return worst
 
 

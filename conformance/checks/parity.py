@@ -11,12 +11,13 @@ import numpy as np
 from common.batch import LineBatch
 from common.config import TrainConfig
 from common.spec import LineSpec
-from common.weights import Golden, WeightsFile, initial_weights, load_weights, save_weights
+from common.weights import Golden, Weights, WeightsFile, initial_weights, load_weights, save_weights
 from conformance import golden
 from conformance.checks.lines import line_reading_does_not_depend_on_its_batch
 from conformance.checks.subject import (
     Subject,
     fit_golden,
+    formulas_fit,
     golden_batches,
     golden_run,
     hold_exactly,
@@ -24,6 +25,7 @@ from conformance.checks.subject import (
     reference_gradients,
     reference_of,
 )
+from conformance.oracle import EPSILON_HAT
 from conformance.tolerances import Mismatch, hold, tolerance
 from conformance.worker import digest
 from impl_numpy import build as build_reference
@@ -178,8 +180,15 @@ def clipped_steps_agree(subject: Subject) -> float:
 
 
 def adamw_steps_agree(subject: Subject) -> float:
-    """20 steps of AdamW under one cycle end at the reference's weights, with its loss at every step."""
-    return _steps_agree(subject, "adamw steps", golden.ADAMW)
+    """20 steps of AdamW under one cycle end at the reference's weights, with its loss at every step.
+
+    An implementation with another epsilon is compared with the formula that has its epsilon, see `EPSILON_HAT`.
+    """
+    if subject.worker.implementation not in EPSILON_HAT:
+        return _steps_agree(subject, "adamw steps", golden.ADAMW)
+    spec = golden.small(subject.rung)
+    weights, losses = formulas_fit(spec, golden.ADAMW, epsilon_hat=True)
+    return _run_agrees(subject, "adamw steps", golden.ADAMW, weights, losses)
 
 
 # --- devices
@@ -196,8 +205,11 @@ def everything_lies_where_asked(subject: Subject) -> float:
 
 
 def _steps_agree(subject: Subject, check: str, config: TrainConfig) -> float:
-    spec = golden.small(subject.rung)
-    fitted = golden_run(subject, spec, config)
-    expected = reference_fit(spec, config)
-    worst = subject.hold(check, {"losses": np.array(fitted.losses)}, {"losses": np.array(expected.losses)})
-    return max(worst, subject.hold(check, fitted.weights, expected.weights))
+    expected = reference_fit(golden.small(subject.rung), config)
+    return _run_agrees(subject, check, config, expected.weights, expected.losses)
+
+
+def _run_agrees(subject: Subject, check: str, config: TrainConfig, weights: Weights, losses: list[float]) -> float:
+    fitted = golden_run(subject, golden.small(subject.rung), config)
+    worst = subject.hold(check, {"losses": np.array(fitted.losses)}, {"losses": np.array(losses)})
+    return max(worst, subject.hold(check, fitted.weights, weights))

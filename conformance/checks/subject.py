@@ -102,15 +102,22 @@ def reference_fit(spec: Spec, config: TrainConfig) -> Fitted:
 
 
 @cache
-def formulas_fit(spec: Spec, config: TrainConfig) -> Weights:
-    """What the optimizers' formulas train to there, by the reference's gradients."""
+def formulas_fit(spec: Spec, config: TrainConfig, *, epsilon_hat: bool = False) -> tuple[Weights, list[float]]:
+    """The weights and losses of that training by the optimizers' formulas and the reference's gradients."""
     reference = build_reference(spec, dtype="float64")
+    losses = []
 
     def gradients_of(weights: Weights, batch: Batch | LineBatch) -> Weights:
         reference.load_weights(weights)
-        return reference.loss_and_gradients(batch)[1]
+        loss, gradients = reference.loss_and_gradients(batch)
+        losses.append(loss)
+        return gradients
 
     def statistics_of(weights: Weights, batch: Batch | LineBatch) -> Weights:
         return line_oracle.running_statistics(spec, weights, batch) if isinstance(batch, LineBatch) else {}
 
-    return oracle.train(config, golden.golden_weights(spec), golden_batches(spec, config), gradients_of, statistics_of)
+    batches = golden_batches(spec, config)
+    weights = oracle.train(
+        config, golden.golden_weights(spec), batches, gradients_of, statistics_of, epsilon_hat=epsilon_hat
+    )
+    return weights, losses

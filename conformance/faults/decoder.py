@@ -22,7 +22,9 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit("transformer.py", "F.pad(labels_BL, (1, 0))", "F.pad(labels_BL, (0, 1))"),
             "keras": Edit("transformer.py", "ops.pad(labels, ((0, 0), (1, 0)))", "ops.pad(labels, ((0, 0), (0, 1)))"),
-            "jax": Edit("transformer.py", "jnp.pad(ids_BN, ((0, 0), (1, 0)))", "jnp.pad(ids_BN, ((0, 0), (0, 1)))"),
+            "jax": Edit(
+                "transformer.py", "jnp.pad(labels_BL, ((0, 0), (1, 0)))", "jnp.pad(labels_BL, ((0, 0), (0, 1)))"
+            ),
         },
     ),
     Fault(
@@ -51,11 +53,11 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit(
                 "transformer.py", "self.positions(classes_BL.shape[1])", "self.positions(classes_BL.shape[1] + 1)[1:]"
             ),
-            "keras": Edit("transformer.py", "(one_hot_BNK), first=first)", "(one_hot_BNK), first=first + 1)"),
+            "keras": Edit("transformer.py", "(one_hot_BSK), first=first)", "(one_hot_BSK), first=first + 1)"),
             "jax": Edit(
                 "transformer.py",
-                "position_rows(ids_BN.shape[1], self.embedding.features, self.embedding.dtype)",
-                "position_rows(ids_BN.shape[1] + 1, self.embedding.features, self.embedding.dtype)[1:]",
+                "position_rows(ids_BS.shape[1], self.embedding.features, self.embedding.dtype)",
+                "position_rows(ids_BS.shape[1] + 1, self.embedding.features, self.embedding.dtype)[1:]",
             ),
         },
     ),
@@ -73,7 +75,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit(
                 "transformer.py", "frames_BTD + self.positions(total)", "frames_BTD + self.positions(total + 1)[1:]"
             ),
-            "keras": Edit("transformer.py", "dtype=dtype)(frames)", "dtype=dtype)(frames, first=1)"),
+            "keras": Edit("transformer.py", "frame_positions(frames)\n", "frame_positions(frames, first=1)\n"),
             "jax": Edit(
                 "transformer.py",
                 "position_rows(*frames_BTD.shape[1:], frames_BTD.dtype)",
@@ -90,8 +92,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("attention.py", "scale = 1 / math.sqrt(q_BALE.shape[3])", "scale = 1.0"),
             "pytorch": Edit("transformer.py", "is_causal=is_causal", "is_causal=is_causal, scale=1.0"),
-            "keras": Edit("transformer.py", "self.query(x_BND) * self.scale", "self.query(x_BND)"),
-            "jax": Edit("transformer.py", "scores_BANS /= keys_BSAE.shape[-1] ** 0.5", "scores_BANS /= 1.0"),
+            "keras": Edit("transformer.py", "self.query(x_BSD) * self.scale", "self.query(x_BSD)"),
+            "jax": Edit("transformer.py", "scores_BASM /= keys_BMAE.shape[-1] ** 0.5", "scores_BASM /= 1.0"),
         },
     ),
     Fault(
@@ -124,8 +126,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "transformer.py",
-                "ops.reshape(x_BND, (*ops.shape(x_BND)[:2], *self.heads_and_width))",
-                "ops.swapaxes(ops.reshape(x_BND, (*ops.shape(x_BND)[:2], *self.heads_and_width[::-1])), 2, 3)",
+                "ops.reshape(x_BSD, (*ops.shape(x_BSD)[:2], self.num_heads, self.width // self.num_heads))",
+                "ops.swapaxes(ops.reshape(x_BSD, (*ops.shape(x_BSD)[:2], self.width // self.num_heads, self.num_heads)), 2, 3)",
             ),
             "jax": Edit("transformer.py", "self.num_heads, -1)", "-1, self.num_heads).swapaxes(2, 3)"),
         },
@@ -138,7 +140,7 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("transformer.py", "xp.tri(length, dtype=bool)", "xp.ones((length, length), bool)"),
             "pytorch": Edit("transformer.py", "own, is_causal=True)", "own)"),
-            "keras": Edit("transformer.py", "<= position_N1", "<= position_N1 + MAX_LENGTH"),
+            "keras": Edit("transformer.py", "<= position_S1", "<= position_S1 + MAX_LENGTH"),
             "jax": Edit("transformer.py", "<= position + jnp", "<= 10_000 + jnp"),
         },
     ),
@@ -149,7 +151,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="transformer",
         edits={
             "numpy": Edit("transformer.py", "xp.tri(length, dtype=bool)", "xp.tri(length, k=1, dtype=bool)"),
-            "keras": Edit("transformer.py", "<= position_N1", "<= position_N1 + 1"),
+            "keras": Edit("transformer.py", "<= position_S1", "<= position_S1 + 1"),
             "jax": Edit("transformer.py", "<= position + jnp", "<= position + 1 + jnp"),
         },
     ),
@@ -164,7 +166,7 @@ FAULTS: tuple[Fault, ...] = (
             "keras": Edit(
                 "transformer.py", "crossed, keep_BT[:, None, None]", "crossed, ops.ones_like(keep_BT)[:, None, None]"
             ),
-            "jax": Edit("transformer.py", "(x_BND), memory, keep_B11T)", "(x_BND), memory, jnp.ones_like(keep_B11T))"),
+            "jax": Edit("transformer.py", "(x_BSD), memory, keep_BT[:,", "(x_BSD), memory, jnp.ones_like(keep_BT)[:,"),
         },
     ),
     Fault(
@@ -178,7 +180,7 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit("transformer.py", "crossed, keep_B11T)\n", "crossed, ~keep_B11T)\n"),
             "keras": Edit("transformer.py", "crossed, keep_BT[:, None, None]", "crossed, ~keep_BT[:, None, None]"),
-            "jax": Edit("transformer.py", "(x_BND), memory, keep_B11T)", "(x_BND), memory, ~keep_B11T)"),
+            "jax": Edit("transformer.py", "(x_BSD), memory, keep_BT[:,", "(x_BSD), memory, ~keep_BT[:,"),
         },
     ),
     # --- norms
@@ -200,13 +202,13 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "transformer.py",
-                "x, y = x_BND, self.self_attention_norm(x_BND)",
-                "x = y = self.self_attention_norm(x_BND)",
+                "x, y = x_BSD, self.self_attention_norm(x_BSD)",
+                "x = y = self.self_attention_norm(x_BSD)",
             ),
             "jax": Edit(
                 "transformer.py",
-                "normed_BND = self.self_attention_norm(x_BND)",
-                "x_BND = normed_BND = self.self_attention_norm(x_BND)",
+                "normed_BSD = self.self_attention_norm(x_BSD)",
+                "x_BSD = normed_BSD = self.self_attention_norm(x_BSD)",
             ),
         },
     ),
@@ -224,7 +226,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("transformer.py", "y_BLD: Tensor = self.norm(x_BLD)", "y_BLD: Tensor = x_BLD"),
             "keras": Edit("transformer.py", "self.head(self.norm(x))", "self.head(x)"),
             "jax": Edit(
-                "transformer.py", "logits_BNK = self.head(self.decoder_norm(x_BND))", "logits_BNK = self.head(x_BND)"
+                "transformer.py", "logits_BSK = self.head(self.decoder_norm(x_BSD))", "logits_BSK = self.head(x_BSD)"
             ),
         },
     ),
@@ -276,8 +278,8 @@ FAULTS: tuple[Fault, ...] = (
             "keras": Edit("transformer.py", "self.dropout(self.positions(", "(self.positions("),
             "jax": Edit(
                 "transformer.py",
-                "rows_ND), deterministic=rngs is None",
-                "rows_ND), deterministic=True",
+                "rows_SD), deterministic=rngs is None",
+                "rows_SD), deterministic=True",
             ),
         },
     ),

@@ -18,8 +18,8 @@ FAULTS: tuple[Fault, ...] = (
                 "xp.ones(targets_BL.shape, bool)",
             ),
             "pytorch": Edit("transformer.py", "targets_BL.where(keep_BL, IGNORED)", "targets_BL"),
-            "keras": Edit("transformer.py", "ops.arange(ops.shape(targets_BN)[1]) <= ends_B1", "targets_BN >= 0"),
-            "jax": Edit("transformer.py", ".mean(where=keep_BN)", ".mean()"),
+            "keras": Edit("transformer.py", "ops.arange(ops.shape(targets_BS)[1]) <= ends_B1", "targets_BS >= 0"),
+            "jax": Edit("transformer.py", ".mean(where=keep_BS)", ".mean()"),
         },
     ),
     Fault(
@@ -31,7 +31,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("transformer.py", "keep_first(label_lengths_B + 1,", "keep_first(label_lengths_B,"),
             "pytorch": Edit("transformer.py", "non_blocking=True) + 1, targets", "non_blocking=True), targets"),
             "keras": Edit("transformer.py", "<= ends_B1", "< ends_B1"),
-            "jax": Edit("transformer.py", "keep_own(label_lengths_B + 1,", "keep_own(label_lengths_B,"),
+            "jax": Edit("transformer.py", "keep_first(label_lengths_B + 1,", "keep_first(label_lengths_B,"),
         },
     ),
     # --- decoding
@@ -53,8 +53,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "transformer.py",
-                "<= position_N1",
-                "<= (position_N1 if cache is None else ops.maximum(position_N1 - 1, 0))",
+                "<= position_S1",
+                "<= (position_S1 if cache is None else ops.maximum(position_S1 - 1, 0))",
             ),
             "jax": Edit(
                 "transformer.py", "<= position + jnp", "<= jnp.maximum(position - (cache is not None), 0) + jnp"
@@ -69,7 +69,7 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("transformer.py", "self.position_TD[position]", "self.position_TD[0]"),
             "pytorch": Edit("transformer.py", "positions_TD[t : t + 1]", "positions_TD[:1]"),
-            "keras": Edit("transformer.py", "(one_hot_BNK), first=first)", "(one_hot_BNK))"),
+            "keras": Edit("transformer.py", "(one_hot_BSK), first=first)", "(one_hot_BSK))"),
             "jax": Edit("transformer.py", "at_position(rows_TD)", "rows_TD[:1]"),
         },
     ),
@@ -141,8 +141,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "train.py",
-                "optimizer = optimizer_for(run)",
-                "optimizer = optimizer_for(run)\n    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if 'embedding' in v.path], ['bias', 'beta', 'scale', 'gamma'])",
+                "optimizer.build(model.trainable_variables)\n",
+                "optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if 'embedding' in v.path], ['bias', 'beta', 'scale', 'gamma'])\n    optimizer.build(model.trainable_variables)\n",
             ),
             "jax": Edit(
                 "train.py",

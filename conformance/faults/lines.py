@@ -103,8 +103,8 @@ FAULTS: tuple[Fault, ...] = (
             "keras": Edit("lstm_ctc.py", "(x, mask=keep_BT)", "(x)"),
             "jax": Edit(
                 "lstm_ctc.py",
-                "concatenate([keep_T1B1, keep_T1B1[::-1]]",
-                "concatenate([keep_T1B1, jnp.ones_like(keep_T1B1)]",
+                "stack([keep_TB, keep_TB[::-1]]",
+                "stack([keep_TB, jnp.ones_like(keep_TB)]",
             ),
         },
     ),
@@ -161,7 +161,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={
             "numpy": Edit("lstm.py", "dc * c_2TBU[:, t],", "dc * c_2TBU[:, t + 1],"),
-            "jax": Edit("lstm_ctc.py", "dc * c_before", "dc * c"),
+            "jax": Edit("lstm_gradient.py", "dc * c_before", "dc * c"),
         },
     ),
     # --- loss

@@ -242,7 +242,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("recognizer.py", "self.model.eval()(*inputs)", "self.model(*inputs)"),
             "keras": Edit(
                 "recognizer.py",
-                "self.model.predict_on_batch(images_BHW1)",
+                "self._predict(self.model, images_BHW1)",
                 "to_numpy(self.model(images_BHW1, training=True))",
             ),
             "jax": Edit(

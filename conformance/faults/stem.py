@@ -32,8 +32,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("ops.py", "arange(total) < lengths_B", "arange(total) >= lengths_B"),
             "pytorch": Edit("stem.py", ") < lengths_B[:, None]", ") >= lengths_B[:, None]"),
-            "keras": Edit("stem.py", ") < widths_B[:, None]", ") >= widths_B[:, None]"),
-            "jax": Edit("stem.py", "arange(width) < widths_B", "arange(width) >= widths_B"),
+            "keras": Edit("stem.py", ") < lengths_B[:, None]", ") >= lengths_B[:, None]"),
+            "jax": Edit("stem.py", "arange(total) < lengths_B", "arange(total) >= lengths_B"),
         },
     ),
     # --- convolution
@@ -90,7 +90,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("lstm_ctc.py", "batch_statistics: bool = False", "batch_statistics: bool = True"),
             "keras": Edit(
                 "recognizer.py",
-                "self.model.predict_on_batch(inputs[: len(self.model.inputs)])",
+                "self._predict(self.model, inputs[: len(self.model.inputs)])",
                 "np.array(self.model(inputs[: len(self.model.inputs)], training=True))",
             ),
             "jax": Edit("lstm_ctc.py", "training: bool = False", "training: bool = True"),
@@ -135,7 +135,11 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("train.py", "BATCH_NORM_MOMENTUM * (", "(1 - BATCH_NORM_MOMENTUM) * ("),
             "pytorch": _MOMENTUM,
-            "keras": _MOMENTUM,
+            "keras": Edit(
+                "stem.py",
+                "(1 - BATCH_NORM_MOMENTUM) * running + BATCH_NORM_MOMENTUM * of_batch",
+                "BATCH_NORM_MOMENTUM * running + (1 - BATCH_NORM_MOMENTUM) * of_batch",
+            ),
             "jax": _MOMENTUM,
         },
     ),
@@ -171,8 +175,8 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("stem.py", "if self.training:", "if batch_statistics:"),
             "keras": Edit(
                 "gradients.py",
-                "        kept = {v.path",
-                "        for name, variable in self.variables.items():\n            weights[name].assign(variable)\n        kept = {v.path",
+                "        gradients = {v.path",
+                "        for name, variable in self.variables.items():\n            weights[name].assign(variable)\n        gradients = {v.path",
             ),
         },
     ),

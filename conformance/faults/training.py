@@ -75,8 +75,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "gradients.py",
-                "return value, tape.gradient(value, model.trainable_variables)",
-                "gradients = tape.gradient(value, model.trainable_variables)\n    return value, [gradients[0], 0 * gradients[1], *gradients[2:]]",
+                "kept.assign(gradient)",
+                "kept.assign(0 * gradient if kept is self.kept[1] else gradient)",
             ),
             "jax": Edit(
                 "mlp.py",
@@ -126,9 +126,9 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "pytorch": Edit("recognizer.py", "self.model.eval()\n        loss", "self.model.train()\n        loss"),
             "keras": Edit(
-                "gradients.py",
-                "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=False))",
-                "with tf.GradientTape() as tape:\n        value = loss(labels, model(images, training=True))",
+                "recognizer.py",
+                "spec = replace(self.spec, dropout=0.0)",
+                "spec = self.spec",
             ),
             "jax": Edit(
                 "recognizer.py",
@@ -172,13 +172,13 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "train.py",
-                "            yield batch",
-                "            if len(batch.labels_B) < run.config.batch_size:\n                continue\n            yield batch",
+                "                if lines:\n",
+                "                if len(batch.labels_B) < run.config.batch_size:\n                    continue\n                if lines:\n",
             ),
             "jax": Edit(
                 "train.py",
-                "            with recognizer.x64():\n                state, loss",
-                "            if len(batch.labels_B) < run.config.batch_size:\n                continue\n            with recognizer.x64():\n                state, loss",
+                "            state, loss = step(",
+                "            if len(batch.labels_B) < run.config.batch_size:\n                continue\n            state, loss = step(",
             ),
         },
     ),
@@ -366,7 +366,7 @@ FAULTS: tuple[Fault, ...] = (
             "keras": Edit(
                 "train.py",
                 "variable.assign(run.checkpoint[name])",
-                "variable.assign(run.checkpoint[name]) if name in recognizer.variables else None",
+                "variable.assign(run.checkpoint[name]) if name in weights else None",
             ),
             "jax": Edit(
                 "train.py",

@@ -16,9 +16,9 @@ from packaging.utils import canonicalize_name
 
 import common
 import impl_pytorch
+from common.config import TrainConfig
 from common.data.characters import CharacterBatches, CharacterSplit
 from common.spec import CNNSpec, MLPSpec
-from common.config import TrainConfig
 from common.training.run import Run
 
 Figures = dict[str, dict[str, float]]  # rung to framework to value
