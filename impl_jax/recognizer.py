@@ -21,7 +21,7 @@ from common.weights import initial_weights
 from impl_jax import cnn, lstm_ctc, mlp, train, transformer
 from impl_jax.device import COMPILER_OPTIONS, device_of, find_device, full_precision
 
-RUNGS = {
+RUNGS: dict[str, tuple[Callable[..., nnx.Module], Callable[..., Array]]] = {
     "mlp": (mlp.MLP, mlp.loss_fn),
     "cnn": (cnn.CNN, cnn.loss_fn),
     "lstm_ctc": (lstm_ctc.LSTMCTC, lstm_ctc.loss_fn),
@@ -71,6 +71,9 @@ class JaxRecognizer:
     """A module's static half (graphdef) and its arrays: trained params, and the running statistics of batch norm."""
 
     packages: ClassVar[tuple[str, ...]] = ("jax", "flax", "optax")
+    graphdef: nnx.GraphDef[Any]
+    params: PyTree
+    statistics: PyTree
 
     def __init__(self, spec: Spec, *, seed: int, device: Device, dtype: DType) -> None:
         self.spec = spec
@@ -80,7 +83,8 @@ class JaxRecognizer:
         with full_precision(self.dtype):
             # shapes only, because `common.weights` draws the weights
             model = nnx.eval_shape(lambda: module(spec, dtype=self.dtype, rngs=nnx.Rngs(0)))
-        self.graphdef, self.params, self.statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+        parts: Any = nnx.split(model, nnx.Param, nnx.BatchStat)
+        self.graphdef, self.params, self.statistics = parts
         self.load_weights(initial_weights(spec, seed))
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ from impl_keras import cnn, lstm_ctc, mlp, train, transformer
 from impl_keras.device import arrays_on, check, device_of, to_numpy
 from impl_keras.gradients import GradientProbe
 
-MODELS = {
+MODELS: dict[str, Callable[..., keras.Model]] = {
     "mlp": mlp.build_model,
     "cnn": cnn.build_model,
     "lstm_ctc": lstm_ctc.LSTMCTC,
@@ -73,7 +73,12 @@ class KerasRecognizer:
         self._check_width(images_BHW1)
         inputs = (images_BHW1, widths_B, labels_BL)
         logits_BSK: np.ndarray = self._predict(self.model, inputs[: len(self.model.inputs)])
-        own_B = self.spec.frames(widths_B) if isinstance(self.spec, LSTMCTCSpec) else (labels_BL > 0).sum(axis=1) + 1
+        assert widths_B is not None, "lines come with their widths"
+        if isinstance(self.spec, LSTMCTCSpec):
+            own_B = self.spec.frames(widths_B)
+        else:
+            assert labels_BL is not None, "the transformer scores labels"
+            own_B = (labels_BL > 0).sum(axis=1) + 1
         logits_BSK[np.arange(logits_BSK.shape[1]) >= own_B[:, None]] = 0
         return logits_BSK
 
@@ -86,8 +91,8 @@ class KerasRecognizer:
 
     def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
         if isinstance(self.spec, LineSpec):
-            images_BHW1, widths_B, labels, _ = batch.arrays
-            inputs = (images_BHW1, widths_B, labels)[: len(self.model.inputs)]
+            inputs: Any = batch.inputs[: len(self.model.inputs)]
+            labels = batch.inputs[2]
         else:
             inputs, labels = batch.arrays
         with arrays_on(self.device, self.dtype):
@@ -98,12 +103,12 @@ class KerasRecognizer:
             train.fit(self.model, self.variables, run, loss=self.loss, epoch_done=partial(run.epoch_done, self))
 
     def placement(self) -> dict[str, Device]:
-        lines = isinstance(self.spec, LineSpec)
-        image = np.zeros((1, self.spec.height, 8 if lines else self.spec.width, 1), self.dtype)
-        inputs = (image, np.array([8], np.int32), np.array([[1]], np.int32))[: len(self.model.inputs)]
+        width = 8 if isinstance(self.spec, LineSpec) else self.spec.width
+        image = np.zeros((1, self.spec.height, width, 1), self.dtype)
+        inputs = (image, np.array([width], np.int32), np.array([[1]], np.int32))[: len(self.model.inputs)]
         with arrays_on(self.device, self.dtype):
             arrays = {name: variable.value for name, variable in self.variables.items()}
-            arrays["logits"] = self.model(inputs if lines else image, training=False)
+            arrays["logits"] = self.model(inputs if len(inputs) > 1 else image, training=False)
         return {name: device_of(array) for name, array in arrays.items()}
 
     @cached_property

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.recognizer import State
 from common.training.run import Progress
 
-FORMAT = "fourhands-checkpoint-2"
+FORMAT = "fourhands-checkpoint-3"
 
 
 @dataclass(frozen=True, kw_only=True)
