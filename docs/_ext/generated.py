@@ -11,12 +11,12 @@ from typing import get_type_hints
 from unittest import mock
 
 from docutils import nodes
-from published import comparison, rubric, runs, table
+from network import spec_of
+from published import comparison, overview, rubric, runs, table
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from common.charset import ALPHANUMERIC
 from common.cli import COMMANDS, main
 from common.data.sources import SOURCES
 from common.spec import RUNGS, parameter_count
@@ -30,7 +30,7 @@ _MODULES = ("parity", "lines", "definition", "learning")  # of `conformance.chec
 
 def parameters(rung: str) -> str:
     """Names and shapes of a rung's parameters."""
-    spec = RUNGS[rung](num_classes=len(ALPHANUMERIC))
+    spec = spec_of(rung)
     rows = [
         (f"`{name}`", " × ".join(map(str, parameter.shape)), parameter.initializer.replace("_", " "))
         for name, parameter in spec.parameters().items()
@@ -99,7 +99,7 @@ CONTENT = {
     "sources": sources,
     "commands": commands,
 }
-FROM_FILES = {"comparison": comparison, "runs": runs}
+FROM_FILES = {"comparison": comparison, "overview": overview, "runs": runs}
 
 
 class Generated(SphinxDirective):
