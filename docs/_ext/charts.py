@@ -1,22 +1,15 @@
 """The published comparison as pictures: one row per framework, in one look for every rung.
 
-On the site the pictures are part of the page and take their colours from `_static/figures.css`. README shows a file,
-which this command writes from docs/results/report.json:
-
-    python docs/_ext/charts.py
+On the site the pictures are part of the page and take their colours from `_static/figures.css`. README shows a file with
+colours of its own, which `readme.py` writes.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # the command finds `common` without an installation
 
 import svg
 
@@ -25,9 +18,6 @@ from common.spec import RUNGS, LineSpec
 NAMES = {"numpy": "NumPy", "pytorch": "PyTorch", "keras": "Keras", "jax": "JAX"}
 """The frameworks as they spell themselves, in the order of the site."""
 PASSED = "passed"
-
-_DOCS = Path(__file__).parents[1]
-REPORT, PICTURE = _DOCS / "results" / "report.json", _DOCS / "images" / "comparison.svg"
 
 _ROW, _TOP = 24.0, 30.0  # pixels: height of a framework's row, and where the first row begins
 _OVERVIEW = 448.0  # pixels: width of a rung in the overview
@@ -407,8 +397,3 @@ def caption(report: Mapping[str, Any]) -> str:
         f"fourhands compare, {report['settings']['tier']} tier, {report['written'][:10]}, {machine['processor']}, "
         f"{machine['cores']} cores{gpu}.{keras} Bars: shorter is faster. Accuracy: higher is better. CER: lower is better."
     )
-
-
-if __name__ == "__main__":
-    PICTURE.write_text(committed(json.loads(REPORT.read_text(encoding="utf-8"))), encoding="utf-8")
-    print(f"wrote {PICTURE}")  # noqa: T201

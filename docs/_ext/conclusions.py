@@ -156,7 +156,7 @@ def overview(report: Mapping[str, Any]) -> list[str]:
     if fastest and not set.intersection(*map(set, fastest)):
         speed += " No framework is the fastest everywhere, so measure with your own model."
     speed += " The times hold for one machine and for models as small as these."
-    speed += "" if on_gpu(report) else " No GPU has run this comparison."
+    speed += "" if on_gpu(report) else " No GPU has run this project yet."
     read = "**How well they read.** "
     if same:
         read += f"On {_and(same)} there is no measurable difference between the frameworks. "
