@@ -1,7 +1,7 @@
 """The published comparison as pictures: one row per framework, in one look for every rung.
 
-On the site the pictures are part of the page and take their colours from `_static/figures.css`. README shows a file with
-colours of its own, which `readme.py` writes.
+On the site the pictures are part of the page and take their colours from `_static/figures.css`. README shows a file
+with colours of its own, which `readme.py` writes.
 """
 
 from __future__ import annotations
@@ -395,5 +395,6 @@ def caption(report: Mapping[str, Any]) -> str:
     keras = " Keras runs on TensorFlow." if "tensorflow" in report["versions"] else ""
     return (
         f"fourhands compare, {report['settings']['tier']} tier, {report['written'][:10]}, {machine['processor']}, "
-        f"{machine['cores']} cores{gpu}.{keras} Bars: shorter is faster. Accuracy: higher is better. CER: lower is better."
+        f"{machine['cores']} cores{gpu}.{keras} Bars: shorter is faster. Accuracy: higher is better. "
+        "CER: lower is better."
     )

@@ -35,20 +35,25 @@ def score(report: Mapping[str, Any], rung: str) -> str:
     if not found:
         return (
             f"**{title}: no measurable difference.** The runs lie between {min(values):.1%} and {max(values):.1%}. "
-            f"For every pair, the 95% interval of the difference includes zero. Do not choose a framework by this figure. "
-            f"It does not show that all of them always end with the same {measure}: another seed moves each of them."
+            "For every pair, the 95% interval of the difference includes zero. "
+            "Do not choose a framework by this figure. It does not show that all of them always end with the same "
+            f"{measure}: another seed moves each of them."
         )
     clauses = [
-        f"{name_of(d['better'])}'s run is better than {name_of(d['second' if d['better'] == d['first'] else 'first'])}'s "
-        f"by {100 * abs(d['difference']):.1f} points (95% interval {_bounds(d['interval'])})"
+        f"{name_of(d['better'])}'s run is better than {name_of(_worse(d))}'s by "
+        f"{100 * abs(d['difference']):.1f} points (95% interval {_bounds(d['interval'])})"
         for d in found
     ]
     rest = f" The other {pairs - len(found)} pairs show no measurable difference." if pairs > len(found) else ""
     return (
-        f"**{title}: a measurable difference in {len(found)} of {pairs} pairs.** {'. '.join(clauses)}.{rest} Each framework "
-        "was trained once, with one seed, and parity shows that the models are the same. So this orders runs, not "
-        "frameworks. Repeat it with other seeds before you conclude more."
+        f"**{title}: a measurable difference in {len(found)} of {pairs} pairs.** {'. '.join(clauses)}.{rest} "
+        "Each framework was trained once, with one seed, and parity shows that the models are the same. "
+        "So this orders runs, not frameworks. Repeat it with other seeds before you conclude more."
     )
+
+
+def _worse(difference: Mapping[str, Any]) -> str:
+    return str(difference["second" if difference["better"] == difference["first"] else "first"])
 
 
 def _bounds(interval: Sequence[float]) -> str:
@@ -118,8 +123,8 @@ def memory(report: Mapping[str, Any], rung: str) -> str:
     least, most = min(held, key=held.__getitem__), max(held, key=held.__getitem__)
     return (
         f"**Memory: {name_of(least)} needs the least ({megabytes(held[least])}), {name_of(most)} the most "
-        f"({megabytes(held[most])}, {held[most] / held[least]:.1f} times as much).** That is the peak of the whole process "
-        "with the framework's own code. It does not tell how memory grows with a larger model or batch."
+        f"({megabytes(held[most])}, {held[most] / held[least]:.1f} times as much).** That is the peak of the whole "
+        "process with the framework's own code. It does not tell how memory grows with a larger model or batch."
     )
 
 
@@ -133,7 +138,9 @@ def overlap(rows: Mapping[str, Mapping[str, Any]], field: str) -> str:
         or rows[b][f"{field}_interval"][0] > rows[a][f"{field}_interval"][1]
     ]
     if apart:
-        return f"the intervals of {_and(apart)} do not overlap. These are single runs, so this orders runs, not frameworks."
+        return (
+            f"the intervals of {_and(apart)} do not overlap. These are single runs: they do not order the frameworks."
+        )
     return "all intervals overlap: no measurable difference. The runs do not order the frameworks."
 
 

@@ -1,4 +1,4 @@
-"""`{generated} NAME [ARGUMENT]`: tables that are made from the code when the site is built, so no page repeats a figure."""
+"""`{generated} NAME [ARGUMENT]`: tables made from the code when the site is built, so no page repeats a figure."""
 
 from __future__ import annotations
 

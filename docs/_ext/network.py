@@ -200,7 +200,7 @@ def cnn_stops(spec: CNNSpec) -> list[Stop]:
     return [*stops, *_dense_stops(spec, [""])]
 
 
-def stem_stops(spec: LineSpec) -> list[Stop]:
+def stem_stops(spec: LSTMCTCSpec | TransformerSpec) -> list[Stop]:
     """A line, the maps of each block, the frames."""
     stops = [Stop(picture=image("by hand", 104, 46), shape=f"{spec.height} × W", name="a line")]
     height, stride = spec.height, 1
@@ -222,7 +222,7 @@ def stem_stops(spec: LineSpec) -> list[Stop]:
     return stops
 
 
-def _frames(spec: LineSpec) -> tuple[str, Stop, Stop]:
+def _frames(spec: LSTMCTCSpec | TransformerSpec) -> tuple[str, Stop, Stop]:
     """Number of frames, the line, and the frames that the stem makes of it."""
     line, frames = stem_stops(spec)[0], stem_stops(spec)[-1]
     made = Stop(
@@ -324,9 +324,7 @@ def down(stops: Sequence[Stop], alt: str) -> str:
 def described(rung: str, stops: Sequence[Stop]) -> str:
     """The chain in words, for a screen reader."""
     first, *others = stops
-    steps = "; ".join(
-        f"{', '.join(stop.labels)}: {' '.join(filter(None, (stop.name, stop.shape)))}" for stop in others
-    )
+    steps = "; ".join(f"{', '.join(stop.labels)}: {' '.join(filter(None, (stop.name, stop.shape)))}" for stop in others)
     return f"The network {rung}. Input: {first.name} {first.shape}; {steps}."
 
 
@@ -439,9 +437,7 @@ def transformer_down(spec: TransformerSpec, alt: str) -> str:
         length = max(26.0, _LINE * len(labels) + 12)
         shapes.append(svg.arrow((centre, y + 3), (centre, y + length - 3)))
         for i, label in enumerate(labels):
-            shapes.append(
-                svg.text(centre + 14, y + 18 + _LINE * i, label, "name" if i >= muted else "operation")
-            )
+            shapes.append(svg.text(centre + 14, y + 18 + _LINE * i, label, "name" if i >= muted else "operation"))
         return y + length
 
     beside(line, 26)

@@ -1,8 +1,8 @@
 """The figures and tables of published runs, from the JSON files in `docs/results`.
 
 `report.json` is what `fourhands compare` writes. The other files are `{"date": ..., "machine": ..., "command": ...,
-"results": [...]}`: `machine` as in report.json, `results` the contents of result.json of each run. A result of a rung that
-reads lines needs `max_characters` besides: the longest line of its data.
+"results": [...]}`: `machine` as in report.json, `results` the contents of result.json of each run. A result of a rung
+that reads lines also needs `max_characters`: the longest line of its data.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def comparison(folder: Path) -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     parts = [
         f"`fourhands compare` of {day(report['written'])}: the {settings['tier']} tier on {settings['data']}, on "
-        f"{machine}. Every framework trains every rung once, with the same data, seed and budget, in a process of its own.",
+        f"{machine}. Every framework trains every rung once, with the same data, seed and budget, in a process of its "
+        "own.",
         folded("The command and the versions", f"{_command(report['commands'][0])}\n\n{named}."),
         rubric("All rungs"),
         overview(folder),
@@ -122,12 +123,12 @@ def _command(command: str) -> str:
     lines: list[str] = []
     for word in shlex.split(command):
         shown = shlex.quote(word)
-        if lines and (len(lines[-1]) + 1 + len(shown) <= _FOLD and not word.startswith("--")):
-            lines[-1] += f" {shown}"
-        elif lines and word.startswith("--") and len(lines[-1]) + 1 + len(shown) <= _FOLD // 2:
+        # a flag begins a line of its own, unless the line before is short
+        room = _FOLD // 2 if word.startswith("--") else _FOLD
+        if lines and len(lines[-1]) + 1 + len(shown) <= room:
             lines[-1] += f" {shown}"
         else:
-            lines.append(shown if not lines else f"  {shown}")
+            lines.append(f"  {shown}" if lines else shown)
     return "```sh\n" + " \\\n".join(lines) + "\n```"
 
 
@@ -216,11 +217,14 @@ def _rung(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str
     amount = f"{budget['examples']:,} training {what}" if budget["examples"] else f"all training {what}"
     amount += f" (each {longest_line(found, rung).removeprefix('lines ')})" if longest_line(found, rung) else ""
     start = f" The stem starts from the framework's own `{budget['start']}` run." if budget.get("start") else ""
-    said = f"{amount[:1].upper()}{amount[1:]}, {budget['epochs']} epochs; tested on {found.get('examples', 0):,} {tested}.{start}"
-    parts = [said]
+    amount = amount[:1].upper() + amount[1:]
+    tests = f"tested on {found.get('examples', 0):,} {tested}"
+    parts = [f"{amount}, {budget['epochs']} epochs; {tests}.{start}"]
     if charts.shown_rows(report, rung):
         parts.append(_html(charts.figure(panel) for panel in charts.panels(report, rung)))
-        words = (f(report, rung) for f in (conclusions.score, conclusions.steps, conclusions.target, conclusions.memory))
+        words = (
+            f(report, rung) for f in (conclusions.score, conclusions.steps, conclusions.target, conclusions.memory)
+        )
         parts.append("\n".join(f"- {sentence}" for sentence in words if sentence))
     return "\n\n".join([*parts, folded("The figures as a table", _rung_table(rung, found, report))])
 

@@ -2,8 +2,8 @@
 
     python docs/_ext/readme.py
 
-writes `docs/images/comparison.svg` and the lines between the two comments in README. A test fails if they do not match the
-report.
+writes `docs/images/comparison.svg` and the lines between the two comments in README. A test fails if they do not match
+the report.
 """
 
 from __future__ import annotations
