@@ -301,7 +301,7 @@ def _operation_above(stop: Stop, x: float, y: float) -> str:
 
 def down(stops: Sequence[Stop], alt: str) -> str:
     """From top to bottom."""
-    centre, y, shapes = 64.0, 2.0, []
+    centre, y, shapes = 72.0, 2.0, []
     for stop in stops:
         if stop.operation:
             length = max(30.0, _LINE * len(stop.labels) + 12)
