@@ -13,7 +13,7 @@ author = "the fourhands contributors"
 copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name for it
 release = metadata.version("fourhands")
 
-extensions = ["myst_nb", "sphinx_design", "side_by_side", "generated", "lectures"]
+extensions = ["myst_nb", "sphinx_design", "side_by_side", "generated", "network", "lectures"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
@@ -29,7 +29,7 @@ nb_output_stderr = "warn"  # a cell that writes there fails the build
 html_theme = "furo"
 html_title = "fourhands"
 html_static_path = ["_static"]
-html_css_files = ["side_by_side.css", "lectures.css"]
+html_css_files = ["side_by_side.css", "figures.css", "lectures.css"]
 html_copy_source = False
 pygments_style = "a11y-light"
 pygments_dark_style = "a11y-dark"

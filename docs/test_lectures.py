@@ -164,7 +164,7 @@ def small_site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         ("cell.md: WARNING: Executing notebook failed", "AssertionError"),
         ("stderr.md:9: WARNING:", "stderr was found"),
         ("section.md:8: ERROR:", "sound.py has 0 sections 'three', expected one; it has: one, two words"),
-        ("file.md:8: ERROR:", "sounds.py does not lie beside the page"),
+        ("file.md:8: ERROR:", "sounds.py is not beside the page"),
         ("directive.md: WARNING:", "a notebook cannot show ```{note}"),
     ],
     ids=FAULTY,
@@ -262,6 +262,25 @@ def test_code_stands_side_by_side_at_desk_width(width: int, site: Path, page: Pa
     assert second
     assert first["y"] == second["y"]
     assert first["x"] + first["width"] <= second["x"]
+
+
+@pytest.mark.xdist_group("site")
+@pytest.mark.parametrize("width", [1280])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "stem", "lstm_ctc", "transformer"])
+def test_first_screen_of_a_rung_shows_its_drawing_and_the_four(name: str, width: int, site: Path, page: Page) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto((site / "rungs" / f"{name}.html").as_uri())
+    code = page.locator(".side-by-side").first.locator("pre")
+    assert code.count() == 4
+    for part in (page.locator(".network.across"), *code.all()):
+        box = part.bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 800
+    height = box["height"]
+    page.locator(".unfold input").check()
+    whole = code.last.bounding_box()
+    assert whole
+    assert whole["height"] > height
 
 
 @pytest.mark.xdist_group("site")

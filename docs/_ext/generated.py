@@ -1,9 +1,12 @@
-"""`{generated} NAME [ARGUMENT]`: tables made from the code when the site is built, so that no page repeats a figure."""
+"""`{generated} NAME [ARGUMENT]`: tables made from the code when the site is built, so no page repeats a figure."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
+import textwrap
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -11,12 +14,12 @@ from typing import get_type_hints
 from unittest import mock
 
 from docutils import nodes
-from published import comparison, rubric, runs, table
+from network import spec_of
+from published import comparison, overview, rubric, runs, table
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from common.charset import ALPHANUMERIC
 from common.cli import COMMANDS, main
 from common.data.sources import SOURCES
 from common.spec import RUNGS, parameter_count
@@ -30,7 +33,7 @@ _MODULES = ("parity", "lines", "definition", "learning")  # of `conformance.chec
 
 def parameters(rung: str) -> str:
     """Names and shapes of a rung's parameters."""
-    spec = RUNGS[rung](num_classes=len(ALPHANUMERIC))
+    spec = spec_of(rung)
     rows = [
         (f"`{name}`", " × ".join(map(str, parameter.shape)), parameter.initializer.replace("_", " "))
         for name, parameter in spec.parameters().items()
@@ -39,7 +42,7 @@ def parameters(rung: str) -> str:
 
 
 def tolerances(check: str = "") -> str:
-    """The gates of the suite. `check`: only those of checks whose name starts with it."""
+    """The tolerances of the suite, of the checks whose name starts with `check`."""
     rows = [
         (row[0], row[1], ", ".join(row[2:]) or "all", f"{gate.limit:g}", f"{gate.noise:.1e}", gate.norm, gate.reason)
         for row, gate in TOLERANCES.items()
@@ -49,11 +52,11 @@ def tolerances(check: str = "") -> str:
 
 
 def suite() -> str:
-    """What each check says of itself."""
+    """Each check with the first line of its docstring."""
     found = [check for _, check in inspect.getmembers(checks, inspect.isfunction) if _is_check(check)]
     found.sort(key=lambda check: (_MODULES.index(check.__module__.rpartition(".")[2]), check.__code__.co_firstlineno))
     return table(
-        ("check", "what it holds"),
+        ("check", "what it checks"),
         [(check.__name__.replace("_", " "), (check.__doc__ or "").splitlines()[0]) for check in found],
     )
 
@@ -63,13 +66,13 @@ def _is_check(function: object) -> bool:
 
 
 def faults() -> str:
-    """The planted faults and where they are planted."""
+    """The planted faults, and the implementations that they are planted in."""
     rows = [(f.name, f.rung, f.meaning, f.check.replace("_", " "), ", ".join(f.edits)) for f in FAULTS]
     return table(("fault", "rung", "what goes wrong", "caught by", "planted in"), rows)
 
 
 def sources() -> str:
-    """The data sets; a list, because its texts are too long for a table on a phone."""
+    """The data sets, as a list, because the texts are too long for a table on a phone."""
     return "\n\n".join(
         f"`{name}`\n: {source.description}.\n  {source.sizes}. From: {source.origin}. Terms: {source.terms}."
         for name, source in SOURCES.items()
@@ -77,7 +80,7 @@ def sources() -> str:
 
 
 def commands() -> str:
-    """The help of every command, as it prints it."""
+    """What each command prints for --help."""
     invocations = [[*name.split()] for name in COMMANDS if name != "train"]
     invocations[3:3] = [["train", "--rung", rung] for rung in RUNGS]
     return "\n\n".join(
@@ -92,7 +95,25 @@ def _help(words: list[str]) -> str:
     return printed.getvalue().strip()
 
 
+def api() -> str:
+    """Signatures and docstrings of the public functions, and of what they return, from the source."""
+    import fourhands
+
+    functions = [fourhands.train, fourhands.evaluate, fourhands.load, fourhands.Reader.read, fourhands.verify]
+    return "\n\n".join(f"```python\n{_signature(function)}\n```" for function in functions)
+
+
+def _signature(function: Callable[..., object]) -> str:
+    """The source of a function up to the end of its docstring."""
+    source = textwrap.dedent(inspect.getsource(function))
+    definition = ast.parse(source).body[0]
+    if not isinstance(definition, ast.FunctionDef) or ast.get_docstring(definition) is None:
+        raise ValueError(f"{function.__qualname__} has no docstring to show")
+    return "\n".join(source.splitlines()[: definition.body[0].end_lineno])
+
+
 CONTENT = {
+    "api": api,
     "parameters": parameters,
     "tolerances": tolerances,
     "suite": suite,
@@ -100,7 +121,7 @@ CONTENT = {
     "sources": sources,
     "commands": commands,
 }
-FROM_FILES = {"comparison": comparison, "runs": runs}
+FROM_FILES = {"comparison": comparison, "overview": overview, "runs": runs}
 
 
 class Generated(SphinxDirective):
@@ -110,7 +131,7 @@ class Generated(SphinxDirective):
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_reread()  # what it shows can change without the page changing
+        self.env.note_reread()  # its content can change without the page changing
         name, *arguments = self.arguments
         try:
             if name in FROM_FILES:

@@ -1,12 +1,12 @@
-"""What the pages in `lectures/` need beyond MyST-NB.
+"""Additions to MyST-NB for the pages in `lectures/`.
 
-- `{section} FILE NAME` shows what stands in FILE, a module beside the page, under the marker `# --- NAME`.
-- Each page is also a notebook to download, `lectures/NAME.ipynb`. Its first cells write the modules that lie beside the
-  page (`NAME.py`, `NAME_*.py`), so that it runs in an empty folder; the sections and figures of its text are filled in.
-- A figure typed into the text is a warning: figures come from the run, by `{eval}`.
+- `{section} FILE NAME` shows a section of FILE, a module beside the page. It begins at the marker `# --- NAME`.
+- Each page is also a notebook to download, `lectures/NAME.ipynb`. Its first cells write the modules beside the page
+  (`NAME.py`, `NAME_*.py`), so that it runs in an empty folder. The sections and figures of its text are filled in.
+- A figure that is typed into the text is a warning: figures come from the run, by `{eval}`.
 - A page is run again when its modules or the packages have changed.
 
-A cell must not end with `;`: IPython then shows no value, that of an `{eval}` below it included.
+A cell must not end with `;`: IPython then shows no value, not even the value of an `{eval}` below it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def section_lines(path: Path, name: str) -> tuple[int, int]:
         ValueError: the file or the section is missing, or there are two of the name.
     """
     if not path.is_file():
-        raise ValueError(f"{path.name} does not lie beside the page")
+        raise ValueError(f"{path.name} is not beside the page; put the module there")
     sections = marked_sections(path)
     found = [(first + 1, last) for title, first, last in sections if title == name]
     if len(found) != 1:
@@ -82,7 +82,7 @@ class Section(SphinxDirective):
 
 
 class Evaluated(EvalRoleAny):
-    """MyST-NB's `{eval}`, which shows `str` of a value, not `repr`, and keeps what it showed for the notebook."""
+    """MyST-NB's `{eval}`, but it shows `str` of a value, not `repr`, and keeps the text for the notebook."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         self.text = f"str({self.text})"  # NumPy's numbers would be `np.int64(3)`
@@ -111,7 +111,7 @@ def _breaks(found: re.Match[str]) -> str:
 
 
 def _prose(lines: list[str]) -> Iterator[str]:
-    """As many lines; those of code, of options and of the page's head are empty."""
+    """The same lines, but lines of code, of options and of the page's head are empty."""
     code, head = "", False  # the fence that ends the code; whether this is the head of the page or of a cell
     for number, line in enumerate(lines):
         fence = _FENCE.fullmatch(line)

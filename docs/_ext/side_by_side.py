@@ -1,22 +1,27 @@
 """`{side-by-side} RUNG SECTION`: one section of a rung in all four implementations, from their own source.
 
-A section is what stands in `impl_*/RUNG.py` from its marker, a line `# --- SECTION`, to the next marker. The page gets
-one set of tabs, which `_static/side_by_side.css` lays out as columns on a wide screen.
+A section of `impl_*/RUNG.py` begins with its marker, a line `# --- SECTION`, and ends before the next marker. The page
+gets one set of tabs, which `_static/side_by_side.css` lays out as columns on a wide screen. With the option `:capped:`,
+the columns are low enough for the page's first screen, and a checkbox below them shows the sections whole.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
+from charts import NAMES
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-from sphinx.util.typing import ExtensionMetadata
+from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
-FRAMEWORKS = {"numpy": "NumPy", "pytorch": "PyTorch", "keras": "Keras", "jax": "JAX"}
+FRAMEWORKS = NAMES
 SECTIONS = ["layers", "model", "loss", "training step", "weights"]
-OPTIONAL = "decoding"  # where a model writes text
+OPTIONAL = "decoding"  # for a model that writes text
+UNFOLD = '<label class="unfold"><input type="checkbox"> Show these sections whole</label>'
 
 
 def find_sections(path: Path) -> dict[str, tuple[int, int]]:
@@ -55,6 +60,7 @@ class SideBySide(SphinxDirective):
 
     required_arguments = 2
     final_argument_whitespace = True  # "training step" is one name
+    option_spec: ClassVar[OptionSpec] = {"capped": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         rung, section = self.arguments
@@ -79,8 +85,11 @@ class SideBySide(SphinxDirective):
                 "```",
                 ":::",
             ]
-        head = ["::::{tab-set}", ":class: side-by-side", ":sync-group: framework"]
-        return self.parse_text_to_nodes("\n".join([*head, *tabs, "::::"]))
+        capped = "capped" in self.options
+        classes = "side-by-side capped" if capped else "side-by-side"
+        head = ["::::{tab-set}", f":class: {classes}", ":sync-group: framework"]
+        shown = self.parse_text_to_nodes("\n".join([*head, *tabs, "::::"]))
+        return [*shown, nodes.raw("", UNFOLD, format="html")] if capped else shown
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
