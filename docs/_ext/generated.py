@@ -41,11 +41,12 @@ def parameters(rung: str) -> str:
     return table(("name", "shape", "starts from"), [*rows, ("all", f"{parameter_count(spec):,} numbers", "")])
 
 
-def tolerances() -> str:
-    """The tolerances of the suite."""
+def tolerances(check: str = "") -> str:
+    """The gates of the suite. `check`: only those of checks whose name starts with it."""
     rows = [
         (row[0], row[1], ", ".join(row[2:]) or "all", f"{gate.limit:g}", f"{gate.noise:.1e}", gate.norm, gate.reason)
         for row, gate in TOLERANCES.items()
+        if row[0].startswith(check)
     ]
     return table(("what", "dtype", "for", "limit", "noise seen", "norm", "reason"), rows)
 
