@@ -178,7 +178,7 @@ def intervals(
         alt: the figure in words.
         low: left end of the axis.
         high: right end of the axis.
-        named: whether the frameworks' names stand on the left; without them, another panel beside it has them.
+        named: whether the panel writes the frameworks' names; False if the panel on its left has them.
     """
     width = 360.0 if named else 300.0
     left, right = 76.0, width - 128

@@ -39,7 +39,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def rubric(title: str) -> str:
-    """A heading that may stand anywhere; a directive cannot open a section."""
+    """A heading that works inside a directive, which cannot open a section."""
     return f":::{{rubric}} {title}\n:heading-level: 3\n:::"
 
 
