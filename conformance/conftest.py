@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from conformance.checks import Subject
 from conformance.manifest import lookup
 from conformance.report import Report, describe
 from conformance.worker import Worker, WorkerFailed
+
+# Each fault is compiled again and runs for a moment, so XLA's optimisation costs more than it saves. Only the faults'
+# processes get this; a user's own flags stay.
+FAULTY_ENVIRONMENT = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()}
 
 PLACE = pytest.StashKey[int]()
 """Of a test, in the order of the suite."""
@@ -40,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "learning: the implementations learn",
         "gpu: needs a GPU",
         "faults: the suite itself is tested with planted faults",
+        "full: x",
         "dtypes: the dtypes a check is tried in, if not both",
         "rungs: the rungs that a check is for, if not all",
         "gate: the row of the tolerance table that a check is held to",
@@ -89,15 +94,17 @@ def _marks(check: str, rung: str, implementation: str, dtype: str) -> list[pytes
 class Workers:
     """One process per implementation, started when it is first needed."""
 
-    def __init__(self, required: set[str], *, strict: bool) -> None:
+    def __init__(self, required: set[str], *, strict: bool, environment: Mapping[str, str] | None = None) -> None:
         self._required = required
         self._strict = strict
+        self._environment = environment
         self._workers: dict[str, Worker | UserError | WorkerFailed] = {}
 
     def __getitem__(self, implementation: str) -> Worker:
         """The implementation's worker; skips the test, or fails it if required, where its framework is missing."""
-        if implementation not in self._workers:
-            worker = Worker(implementation, strict=self._strict)
+        kept = self._workers.get(implementation)
+        if kept is None or (isinstance(kept, Worker) and not kept.alive):  # not yet started, or ended by a failure
+            worker = Worker(implementation, strict=self._strict, environment=self._environment)
             try:
                 worker.request("load")
                 self._workers[implementation] = worker
@@ -146,11 +153,8 @@ def workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
 @pytest.fixture(scope="session")
 def faulty_workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
     """The implementations that faults are planted in; a warning may be the fault's, and does not count as caught."""
-    workers = Workers(_required(pytestconfig), strict=False)
-    with pytest.MonkeyPatch.context() as patched:
-        # every fault is compiled anew and runs for a moment
-        patched.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-        yield workers
+    workers = Workers(_required(pytestconfig), strict=False, environment=FAULTY_ENVIRONMENT)
+    yield workers
     workers.close()
 
 
@@ -190,6 +194,12 @@ def gpu_subject(subject: Subject) -> Subject:
     moved = replace(subject, device="gpu")
     moved.model(golden.small(subject.rung))
     return moved
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Keep a number under a name for the report."""
+    return lambda name, number: request.node.user_properties.append((name, float(number)))
 
 
 @pytest.fixture

@@ -72,6 +72,70 @@ FAULTS: tuple[Fault, ...] = (
             ),
         },
     ),
+    Fault(
+        name="export without a copy",
+        meaning="exported weights share memory with the model; Keras's variables give their memory to no one",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={
+            "numpy": Edit("recognizer.py", "{name: to_numpy(array) for name, array in self.weights.items()}", "dict(self.weights)"),
+            "pytorch": Edit(
+                "recognizer.py",
+                "{name: to_numpy(tensor) for name, tensor in self._canonical_weights().items()}",
+                "{name: tensor.contiguous().numpy() for name, tensor in self._canonical_weights().items()}",
+            ),
+            "jax": Edit("recognizer.py", "canonical_name(path): np.array(", "canonical_name(path): np.asarray("),
+        },
+    ),
+    Fault(
+        name="export in the order of columns",
+        meaning="exported weights are not C-contiguous; their values are right",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={
+            "numpy": Edit("device.py", 'array.get(), order="C")', 'array.get(), order="F")'),
+            "pytorch": Edit("device.py", 'tensor.numpy(force=True), order="C")', 'tensor.numpy(force=True), order="F")'),
+            "keras": Edit("device.py", 'np.asarray(array), order="C")', 'np.asarray(array), order="F")'),
+            "jax": Edit(
+                "recognizer.py",
+                "canonical_name(path): np.array(array[...])",
+                'canonical_name(path): np.array(array[...], order="F")',
+            ),
+        },
+    ),
+    Fault(
+        name="export in another dtype",
+        meaning="a float64 model exports float32; golden weights are exact in both",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={
+            "numpy": Edit(
+                "recognizer.py", "to_numpy(array) for name, array in", 'to_numpy(array).astype("float32") for name, array in'
+            ),
+            "pytorch": Edit(
+                "recognizer.py",
+                "to_numpy(tensor) for name, tensor in",
+                'to_numpy(tensor).astype("float32") for name, tensor in',
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "to_numpy(variable) for name, variable in",
+                'to_numpy(variable).astype("float32") for name, variable in',
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "canonical_name(path): np.array(array[...])",
+                'canonical_name(path): np.array(array[...], "float32")',
+            ),
+        },
+    ),
+    Fault(
+        name="weights loaded without a copy",
+        meaning="training changes the arrays of the caller; the others copy into memory of their own",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={"numpy": Edit("recognizer.py", "self.xp.array(weights[name]", "self.xp.asarray(weights[name]")},
+    ),
     # --- forward
     Fault(
         name="image transposed",

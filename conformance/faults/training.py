@@ -336,6 +336,19 @@ FAULTS: tuple[Fault, ...] = (
             "jax": Edit("mlp.py", "deterministic=rngs is None", "deterministic=True"),
         },
     ),
+    Fault(
+        name="dropout ignores the seed",
+        meaning="every run drops the same units",
+        check="same_seed_same_run",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "numpy": Edit("train.py", "[config.seed, run.step]", "[0, run.step]"),
+            "pytorch": Edit("train.py", "dropout_seeded(config.seed, run.step,", "dropout_seeded(0, run.step,"),
+            "keras": Edit("train.py", "seed_dropout(model, run.config.seed,", "seed_dropout(model, 0,"),
+            "jax": Edit("train.py", "jax.random.key(run.config.seed % 2**32)", "jax.random.key(0)"),
+        },
+    ),
     # --- resuming
     Fault(
         name="optimizer starts afresh",
