@@ -1,10 +1,12 @@
-# Each goal makes .venv if it is missing, installs the pinned set there, and runs.
+# Each goal makes .venv if it is missing, installs the pinned versions there, and runs.
 PYTHON ?= python3
 BIN := .venv/bin
+# more options for pytest, such as --require browser
+PYTEST_FLAGS ?=
 
-.PHONY: check format lint types test docs compare clean
+.PHONY: check format lint types test test-all docs compare clean
 
-check: format lint types test docs ## what CI runs
+check: format lint types test-all docs ## everything; what CI runs
 
 format: .venv/installed
 	$(BIN)/ruff format --check
@@ -15,8 +17,11 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-test: .venv/installed
-	$(BIN)/pytest
+test: .venv/installed ## each check once, a sample of the planted faults; its last lines say what it left out
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+test-all: .venv/installed ## both dtypes, all planted faults, the lectures, every page in a browser
+	$(BIN)/pytest --tier full $(PYTEST_FLAGS)
 
 docs: .venv/installed
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html
