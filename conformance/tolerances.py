@@ -50,40 +50,61 @@ class Mismatch(AssertionError):
 # Keras's epsilon is then 30 times larger at the first step
 KERAS_EPSILON = "Keras adds epsilon before the bias correction, the others after it"
 
+KERAS_EPSILON_HIDES = "Keras's other epsilon moves the weights nearly as far as an embedding that does not decay"
+
+SUMMATION = "order of summation"
+STEPS = "20 steps of rounding"
 FLOAT32_CTC = "TensorFlow computes CTC in float32 whatever the dtype"
 
 # (check, dtype) -> gate. A third element restricts the row to one implementation, a fourth to one rung of it
 TOLERANCES: Mapping[tuple[str, ...], Tolerance] = {
-    ("logits", "float64"): Tolerance(limit=1e-10, norm="absolute", noise=1.3e-14, bug=0.0, reason="order of summation"),
-    ("logits", "float32"): Tolerance(limit=1e-5, norm="absolute", noise=2.4e-6, bug=0.0, reason="order of summation"),
-    ("loss", "float64"): Tolerance(limit=1e-10, norm="absolute", noise=3e-16, bug=0.0, reason="order of summation"),
-    ("loss", "float32"): Tolerance(limit=1e-5, norm="absolute", noise=1.2e-7, bug=0.0, reason="order of summation"),
-    ("gradients", "float64"): Tolerance(limit=1e-9, norm="relative L2", noise=9.8e-15, bug=0.0, reason="order of summation"),
-    ("gradients", "float32"): Tolerance(limit=1e-5, norm="relative L2", noise=3.9e-6, bug=0.0, reason="order of summation"),
-    ("sgd steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=9e-16, bug=0.0, reason="20 steps of rounding"),
-    ("sgd steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=1.2e-6, bug=0.0, reason="20 steps of rounding"),
-    ("clipped steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=1.3e-15, bug=0.0, reason="20 steps of rounding"),
-    ("clipped steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=1.8e-6, bug=0.0, reason="20 steps of rounding"),
+    ("logits", "float64"): Tolerance(limit=1e-10, norm="absolute", noise=1.3e-14, bug=1.1e-6, reason=SUMMATION),
+    ("logits", "float32"): Tolerance(
+        limit=1e-5,
+        norm="absolute",
+        noise=2.4e-6,
+        bug=1.1e-6,
+        reason=SUMMATION,
+        exception="layer norm's epsilon, 1e-6 for 1e-5, moves small logits less than rounding does; float64 sees it",
+    ),
+    ("loss", "float64"): Tolerance(limit=1e-10, norm="absolute", noise=3e-16, bug=7.2e-4, reason=SUMMATION),
+    ("loss", "float32"): Tolerance(limit=1e-5, norm="absolute", noise=1.2e-7, bug=7.2e-4, reason=SUMMATION),
+    ("gradients", "float64"): Tolerance(limit=1e-9, norm="relative L2", noise=9.8e-15, bug=1.2, reason=SUMMATION),
+    ("gradients", "float32"): Tolerance(limit=1e-5, norm="relative L2", noise=3.9e-6, bug=1.2, reason=SUMMATION),
+    ("sgd steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=9e-16, bug=2.6e-2, reason=STEPS),
+    ("sgd steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=1.2e-6, bug=2.6e-2, reason=STEPS),
+    ("clipped steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=1.3e-15, bug=0.11, reason=STEPS),
+    ("clipped steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=1.8e-6, bug=0.11, reason=STEPS),
     ("clipped steps", "float64", "pytorch"): Tolerance(
-        limit=1e-6, norm="absolute", noise=2.7e-7, bug=0.0, reason="clip_grad_norm_ divides by the norm + 1e-6"
+        limit=1e-6, norm="absolute", noise=2.7e-7, bug=0.11, reason="clip_grad_norm_ divides by the norm + 1e-6"
     ),
     ("clipped steps", "float64", "pytorch", "lstm_ctc"): Tolerance(
-        limit=1e-5, norm="absolute", noise=1.4e-6, bug=0.0, reason="the same, and CTC's gradient is larger"
+        limit=1e-5,
+        norm="absolute",
+        noise=1.4e-6,
+        bug=0.6,
+        reason="clip_grad_norm_ divides by the norm + 1e-6, and the gradient of CTC is larger",
     ),
-    ("adamw steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=1.8e-15, bug=0.0, reason="20 steps of rounding"),
-    ("adamw steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=9.7e-6, bug=0.0, reason="20 steps of rounding"),
-    ("loss", "float64", "keras", "lstm_ctc"): Tolerance(limit=1e-6, norm="absolute", noise=1e-7, bug=0.0, reason=FLOAT32_CTC),
+    ("adamw steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=1.8e-15, bug=7.4e-5, reason=STEPS),
+    ("adamw steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=9.7e-6, bug=3e-4, reason=STEPS),
+    ("loss", "float64", "keras", "lstm_ctc"): Tolerance(
+        limit=1e-6, norm="absolute", noise=1e-7, bug=7.2e-4, reason=FLOAT32_CTC
+    ),
     ("gradients", "float64", "keras", "lstm_ctc"): Tolerance(
-        limit=3e-6, norm="relative L2", noise=4e-7, bug=0.0, reason=FLOAT32_CTC
+        limit=3e-6, norm="relative L2", noise=4e-7, bug=0.2, reason=FLOAT32_CTC
     ),
     ("sgd steps", "float64", "keras", "lstm_ctc"): Tolerance(
-        limit=3e-6, norm="absolute", noise=3e-7, bug=0.0, reason=FLOAT32_CTC
+        limit=3e-6, norm="absolute", noise=3e-7, bug=2.6e-2, reason=FLOAT32_CTC
     ),
     ("clipped steps", "float64", "keras", "lstm_ctc"): Tolerance(
-        limit=3e-6, norm="absolute", noise=2.9e-7, bug=0.0, reason=FLOAT32_CTC
+        limit=3e-6, norm="absolute", noise=2.9e-7, bug=0.6, reason=FLOAT32_CTC
     ),
-    ("adamw steps", "float64", "keras"): Tolerance(limit=3e-4, norm="absolute", noise=2e-4, bug=0.0, reason=KERAS_EPSILON),
-    ("adamw steps", "float32", "keras"): Tolerance(limit=3e-4, norm="absolute", noise=2e-4, bug=0.0, reason=KERAS_EPSILON),
+    ("adamw steps", "float64", "keras"): Tolerance(
+        limit=3e-4, norm="absolute", noise=2e-4, bug=3e-4, reason=KERAS_EPSILON, exception=KERAS_EPSILON_HIDES
+    ),
+    ("adamw steps", "float32", "keras"): Tolerance(
+        limit=3e-4, norm="absolute", noise=2e-4, bug=3e-4, reason=KERAS_EPSILON, exception=KERAS_EPSILON_HIDES
+    ),
 }
 
 

@@ -210,6 +210,27 @@ FAULTS: tuple[Fault, ...] = (
         },
     ),
     Fault(
+        name="gradient of the mean over lines",
+        meaning="as 'mean over lines', for the tolerance of Keras's gradients alone, which is wider than the others'",
+        check="gradients_agree",
+        rung="lstm_ctc",
+        edits={"keras": Edit("lstm_ctc.py", "ops.maximum(ops.sum(lengths_B), 1)", "ops.shape(lengths_B)[0]")},
+    ),
+    Fault(
+        name="clipped one by one",
+        meaning="each tensor's norm is clipped; for the tolerances of PyTorch and Keras alone, which are wider here",
+        check="clipped_steps_agree",
+        rung="lstm_ctc",
+        edits={
+            "pytorch": Edit(
+                "train.py",
+                "nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)",
+                "[nn.utils.clip_grad_norm_(p, config.clip_norm) for p in model.parameters()]",
+            ),
+            "keras": Edit("train.py", '"global_clipnorm"', '"clipnorm"'),
+        },
+    ),
+    Fault(
         name="no blank between equal letters",
         meaning="a letter twice is spelt without the blank between; frameworks bring their own",
         check="ctc_corners_agree",

@@ -21,7 +21,7 @@ from common.cli import COMMANDS, main
 from common.data.sources import SOURCES
 from common.spec import RUNGS, parameter_count
 from conformance import checks
-from conformance.faults import FAULTS
+from conformance.faults import OWN
 from conformance.tolerances import TOLERANCES
 
 HELP_COLUMNS = "80"
@@ -41,10 +41,14 @@ def parameters(rung: str) -> str:
 def tolerances() -> str:
     """The gates that the suite holds implementations to."""
     rows = [
-        (row[0], row[1], ", ".join(row[2:]) or "all", f"{gate.limit:g}", f"{gate.noise:.1e}", gate.norm, gate.reason)
+        (
+            *(row[0], row[1], ", ".join(row[2:]) or "all"),
+            *(f"{gate.limit:g}", f"{gate.noise:.1e}", f"{gate.bug:.1e}", gate.norm),
+            "; ".join(filter(None, (gate.reason, gate.exception))),
+        )
         for row, gate in TOLERANCES.items()
     ]
-    return table(("what", "dtype", "for", "limit", "noise seen", "norm", "reason"), rows)
+    return table(("what", "dtype", "for", "limit", "noise", "bug", "norm", "reason"), rows)
 
 
 def suite() -> str:
@@ -63,7 +67,7 @@ def _is_check(function: object) -> bool:
 
 def faults() -> str:
     """The planted faults and where they are planted."""
-    rows = [(f.name, f.rung, f.meaning, f.check.replace("_", " "), ", ".join(f.edits)) for f in FAULTS]
+    rows = [(f.name, f.rung, f.meaning, f.check.replace("_", " "), ", ".join(f.edits)) for f in OWN]
     return table(("fault", "rung", "what goes wrong", "caught by", "planted in"), rows)
 
 
