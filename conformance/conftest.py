@@ -76,9 +76,7 @@ def _marks(
 class Workers:
     """One process per implementation, started when it is first needed."""
 
-    def __init__(
-        self, config: pytest.Config, *, strict: bool, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, config: pytest.Config, *, strict: bool, environment: Mapping[str, str] | None = None) -> None:
         self._config = config
         self._strict = strict
         self._environment = environment
@@ -140,7 +138,7 @@ def faulty_workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
 
 @pytest.fixture
 def installed(workers: Workers) -> Callable[[str], Worker]:
-    """Returns an implementation's worker. If its framework is missing, the test is skipped, or fails if it is required."""
+    """Returns an implementation's worker; see `Workers`."""
     return workers.__getitem__
 
 

@@ -42,8 +42,8 @@ SMALL: dict[str, Spec] = {
     ),
 }
 
-# Few units under dropout, so that the loss can be computed for every way to drop them: 4 units have 16 ways. The decoder
-# has 32 units (its embedding and three sublayers, 4 units each, at 2 positions), of whose ways a sample is taken
+# Few units under dropout, so that the loss can be computed for every way to drop them: 4 units have 16 ways. The
+# decoder has 32 (embedding and three sublayers, 4 units each, at 2 positions), for which a sample of ways is used
 DROPOUT_UNITS = {"mlp": 4, "cnn": 4, "lstm_ctc": 4, "transformer": 32}
 DROPOUT: dict[str, Spec] = {
     "mlp": MLPSpec(num_classes=3, height=3, width=2, hidden_dims=(4,), dropout=0.25),

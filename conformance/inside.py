@@ -29,8 +29,8 @@ def exported_weights_are_copies(
         The weights exported before the training, as they are after it.
 
     Raises:
-        Mismatch: an array is not a C-contiguous, writable copy; the model shares memory with its caller; or the training
-            changed nothing, so that nothing was tried.
+        Mismatch: an array is not a C-contiguous, writable copy; the model shares memory with its caller; or the
+            training changed no weight, so that nothing was tested.
     """
     loaded = {name: np.array(array) for name, array in weights.items()}
     model.load_weights(loaded)
@@ -47,7 +47,9 @@ def exported_weights_are_copies(
         ("the caller's weights, which were loaded,", loaded, weights),
     ):
         if changed := [name for name in expected if not np.array_equal(arrays[name], expected[name])]:
-            raise Mismatch(f"training changed {told} of {changed[0]} (and {len(changed) - 1} more): the memory is shared")
+            raise Mismatch(
+                f"training changed {told} of {changed[0]} (and {len(changed) - 1} more): the memory is shared"
+            )
     trained = model.export_weights()
     if all(np.array_equal(trained[name], before[name]) for name in before):
         raise Mismatch("the training changed no weight, so it cannot show whether memory is shared")

@@ -1,8 +1,8 @@
-"""Which checks an implementation must pass: implementation × rung × check × dtype = required, optional or not applicable.
+"""Which checks an implementation must pass: implementation × rung × check × dtype → required, or an exception.
 
 Every check is required of every implementation, except for the rows below. A package that registers an implementation
-may bring rows for it: an entry point in the group `fourhands.manifest`, under the implementation's name, whose value is a
-sequence of `Row`. "Not applicable" never counts as passed.
+may bring rows for it: an entry point in the group `fourhands.manifest`, under the implementation's name, whose value is
+a sequence of `Row`. "Not applicable" never counts as passed.
 """
 
 from __future__ import annotations

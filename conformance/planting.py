@@ -40,8 +40,9 @@ class Fault:
     """Of a fault in `common` that a test of `common` catches: empty."""
     edits: Mapping[str, Edit]
     """Implementation to edit. An implementation that is missing here cannot have this fault; `meaning` says why.
-    A fault in `common`, which would make all implementations agree on a wrong result, has the one key "common". It must be
-    caught by a check that compares with a closed form, and not with another implementation."""
+
+    A fault in `common`, which would make all implementations agree on a wrong result, has the one key "common". It must
+    be caught by a check that compares with a closed form, and not with another implementation."""
     dtype: DType = "float64"
 
 
@@ -95,5 +96,11 @@ def run_test_of_common(test: str, folder: Path) -> subprocess.CompletedProcess[s
     path = os.pathsep.join([str(folder), *filter(None, sys.path)])
     command = [sys.executable, "-m", "pytest", test, "--numprocesses", "0", "-q", "-p", "no:cacheprovider"]
     return subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=300
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )

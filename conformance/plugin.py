@@ -34,7 +34,9 @@ MODULES = {
     "playwright": "browser",
 }
 _ABSENT = re.compile(
-    r"could not import '(?:impl_)?(?P<module>\w+)|need (?P<named>PyTorch|Keras|JAX|\w+):|framework '(?P<framework>\w+)' is not"
+    r"could not import '(?:impl_)?(?P<module>\w+)"
+    r"|need (?P<named>\w+):"
+    r"|framework '(?P<framework>\w+)' is not installed"
 )
 
 MARKS = (

@@ -66,7 +66,7 @@ class Report:
         return [entry for _, of, entry in sorted(self._found, key=lambda found: found[0]) if of == kind]
 
     def faults_by_implementation(self) -> dict[str, dict[str, int]]:
-        """Implementation to the numbers of faults planted and caught; faults that could not be planted are not counted."""
+        """Implementation to the numbers of faults planted and caught, without faults that could not be planted."""
         tried = [fault for fault in self.of_kind("faults") if fault["outcome"] in ("passed", "failed")]
         planted = Counter(fault["implementation"] for fault in tried)
         caught = Counter(fault["implementation"] for fault in tried if fault["outcome"] == "passed")

@@ -50,9 +50,7 @@ PLANTED = [pytest.param(planted, marks=marks_of(planted)) for planted in BY_NAME
 
 @pytest.mark.faults
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: "-".join(filter(None, planted)).replace(" ", "_"))
-def test_fault_is_caught(
-    planted: tuple[str, str, str], faulty_workers: Workers, tmp_path: Path, note: Record
-) -> None:
+def test_fault_is_caught(planted: tuple[str, str, str], faulty_workers: Workers, tmp_path: Path, note: Record) -> None:
     fault, key = BY_NAME[planted], planted[2]
     plant(fault, key, tmp_path)
     if key == COMMON:

@@ -123,7 +123,7 @@ def test_chosen_tests_all_run() -> None:
 def test_tier_follows_from_what_is_chosen(options: dict[str, object], arguments: list[str], expected: str) -> None:
     option = {"keyword": "", "markexpr": "", "lf": False, "tier": None} | options
     config = SimpleNamespace(option=SimpleNamespace(**option), args=arguments)
-    config.getoption = lambda name, default=None: option[name.removeprefix("--")]
+    config.getoption = lambda name, _=None: option[name.removeprefix("--")]
     assert tier(config) == expected  # type: ignore[arg-type]
 
 
@@ -156,7 +156,9 @@ def test_from_another_folder_the_suite_runs_without_its_slow_tests(tmp_path: Pat
 # --- progress
 def test_progress_shows_on_a_terminal_and_not_in_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "test_it.py"
-    path.write_text("import pytest, time\n\n\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n):\n    time.sleep(0.3)\n")
+    path.write_text(
+        "import pytest, time\n\n\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n):\n    time.sleep(0.3)\n"
+    )
     arguments = [str(path), "-p", "conformance.plugin", "--numprocesses", "2"]
     said = _on_a_terminal(*arguments)
     assert re.search(r"\d of 4 tests, about \d+ s left", said), said
@@ -193,7 +195,11 @@ def _on_a_terminal(*arguments: str) -> str:
     """What pytest writes to a terminal."""
     mine, theirs = os.openpty()
     command = [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider"]
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = os.environ | {
+        "TERM": "xterm",
+        "COLUMNS": "120",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     said = b""
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=SUITE.parent, env=environment):
         os.close(theirs)

@@ -70,4 +70,6 @@ def test_its_faults_are_planted_and_one_that_is_not_caught_fails(tmp_path: Path)
 def test_a_fault_in_another_implementation_is_refused(tmp_path: Path) -> None:
     done = run_faults(tmp_path, "numpy")
     assert done.returncode != 0
-    assert "fault 'logits doubled', registered in fourhands.faults for 'toy', edits ['numpy']" in done.stdout + done.stderr
+    assert (
+        "fault 'logits doubled', registered in fourhands.faults for 'toy', edits ['numpy']" in done.stdout + done.stderr
+    )

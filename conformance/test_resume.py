@@ -89,7 +89,9 @@ def cases() -> Iterator[object]:
     """Every rung in every implementation. Each run of the suite kills those of `mlp`, and each rung once."""
     for place, rung in enumerate(RUNGS):
         for other, implementation in enumerate(implementations()):
-            left_out = [pytest.mark.full("killed runs; each rung and each implementation had one", f"{rung}-{implementation}")]
+            left_out = [
+                pytest.mark.full("killed runs; each rung and each implementation had one", f"{rung}-{implementation}")
+            ]
             always = rung == "mlp" or other == place % len(implementations())
             yield pytest.param(rung, implementation, marks=() if always else left_out, id=f"{rung}-{implementation}")
 

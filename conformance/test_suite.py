@@ -164,7 +164,9 @@ def test_a_fault_of_common_is_caught_by_a_closed_form() -> None:
         if COMMON in fault.edits:
             assert set(fault.edits) == {COMMON}, f"{fault.name}: the edit of common is the only one"
             of_common = fault.check.startswith("common/tests/") and "::" in fault.check
-            assert of_common or fault.check in closed, f"{fault.name}: {fault.check} compares with another implementation"
+            assert of_common or fault.check in closed, (
+                f"{fault.name}: {fault.check} compares with another implementation"
+            )
 
 
 # --- processes

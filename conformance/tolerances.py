@@ -1,10 +1,11 @@
 """How far an implementation may be from the reference: one table. Each row has its reason and what was measured.
 
 `noise` is the largest deviation that the four implementations showed on a CPU. To measure it, run
-`pytest conformance -m parity --report FILE` and read `worst`. `bug` is the smallest deviation at which a planted fault was
-refused by the row. To measure it, run `pytest conformance -m faults --report FILE` and read `deviation`. A limit is at
-least twice the noise and at most half the smallest bug, or `exception` says why not. `conformance/test_suite.py` asserts
-this. The same gates apply on a GPU with TF32 off, where nothing has been measured yet.
+`pytest conformance -m parity --report FILE` and read `worst`. `bug` is the smallest deviation at which the row refused
+a planted fault. To measure it, run `pytest conformance -m faults --report FILE` and read `deviation`; most float32 rows
+have the deviation of the same faults in float32. A limit is at least twice the noise and at most half the smallest
+bug, or `exception` says why not. `conformance/test_suite.py` asserts this. The same limits apply on a GPU with TF32
+off, where nothing has been measured yet.
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ def hold(actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], g
         The largest deviation, in the gate's norm.
 
     Raises:
-        Mismatch: names or shapes differ, a deviation is above the limit, or a number is NaN. The message names the tensor
-            that deviates most.
+        Mismatch: names or shapes differ, a deviation is above the limit, or a number is NaN. The message names the
+            tensor that deviates most.
     """
     if actual.keys() != expected.keys():
         raise Mismatch(f"the tensors are {sorted(actual)}, expected {sorted(expected)}")

@@ -332,8 +332,8 @@ class _Server:
             return
         from jaxtyping import install_import_hook
 
-        # The shapes in signatures are checked while the suite runs. The hook is installed only now: what a hooked module
-        # is the first to import, such as the whole framework, is compiled from source instead of read as bytecode
+        # The shapes in signatures are checked while the suite runs. The hook is installed only now, because what a
+        # hooked module is the first to import, such as the whole framework, is compiled from source each time
         package = _package(self._implementation)
         install_import_hook(BORDER_ONLY.get(package, package), "beartype.beartype")
         self._forget()

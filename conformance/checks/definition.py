@@ -63,8 +63,8 @@ def steps_match_the_formulas(subject: Subject) -> float:
 def dropout_matches_its_definition(subject: Subject) -> float:
     """The loss under dropout has the mean and variance that follow from all ways to drop the units.
 
-    Returns the larger distance of the two moments, in standard errors of 400 draws. The limit is 5. The seed is fixed, so
-    the result does not vary; a wrong share or a missing scale is at a distance of 15 or more.
+    Returns the larger distance of the two moments, in standard errors of 400 draws. The limit is 5. The seed is fixed,
+    so the result does not vary. A wrong share or a missing scale is at a distance of 15 or more.
     """
     spec = golden.DROPOUT[subject.rung]
     weights, draws = golden.golden_weights(spec), 400

@@ -86,7 +86,8 @@ def ctc_corners_agree(subject: Subject) -> float:
 def decoding_agrees(subject: Subject) -> float:
     """Greedy decoding chooses at each position the class with the highest reference logit after the text so far.
 
-    The result is the same with the cache and without, alone and in a batch. A text ends with class 0, and only zeros follow.
+    The result is the same with the cache and without, alone and in a batch. A text ends with class 0. After it there
+    are only zeros.
     """
     spec = golden.small(subject.rung, dropout=0.5)  # dropout is off when reading
     worst, ends = 0.0, set()
@@ -118,7 +119,9 @@ def decoding_agrees(subject: Subject) -> float:
             worst = max(worst, subject.hold("logits", {"log p": log_probs[:places]}, {"log p": expected.max(axis=1)}))
             highest = expected.argmax(axis=1).tolist()
             if classes[:places].tolist() != highest:
-                raise Mismatch(f"line {i}: the classes are {classes[:places].tolist()}, the highest logits are at {highest}")
+                raise Mismatch(
+                    f"line {i}: the classes are {classes[:places].tolist()}, the highest logits are at {highest}"
+                )
             if i not in (batch.widths_B.argmin(), batch.widths_B.argmax()):
                 continue  # only two of the lines, because each width is compiled
             alone, _ = model.decode(batch.images_BHW1[one, :, : batch.widths_B[i]], batch.widths_B[one])

@@ -103,7 +103,7 @@ def dropout_is_off_when_reading(subject: Subject) -> float:
 
 # --- loss and gradients
 def loss_agrees(subject: Subject) -> float:
-    """The loss of a batch equals the reference's, also where a logit is far above 88, at which float32 exp overflows."""
+    """The loss of a batch equals the reference's, also where a logit is far above 88, where float32 exp overflows."""
     spec = golden.small(subject.rung)
     batch = golden.golden_batch(spec)
     worst = 0.0
