@@ -72,6 +72,13 @@ TOLERANCES: Mapping[tuple[str, ...], Tolerance] = {
     ("loss", "float32"): Tolerance(limit=1e-5, norm="absolute", noise=1.2e-7, bug=7.2e-4, reason=SUMMATION),
     ("gradients", "float64"): Tolerance(limit=1e-9, norm="relative L2", noise=9.8e-15, bug=1.2, reason=SUMMATION),
     ("gradients", "float32"): Tolerance(limit=1e-5, norm="relative L2", noise=3.9e-6, bug=1.2, reason=SUMMATION),
+    ("gradients", "float32", "pytorch", "lstm_ctc"): Tolerance(
+        limit=3e-5,
+        norm="relative L2",
+        noise=1.2e-5,
+        bug=1.2,
+        reason="PyTorch's AVX-512 code sums in another order, and the gradient of the stem's scales cancels",
+    ),
     ("sgd steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=9e-16, bug=2.6e-2, reason=STEPS),
     ("sgd steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=1.2e-6, bug=2.6e-2, reason=STEPS),
     ("clipped steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=1.3e-15, bug=0.11, reason=STEPS),
