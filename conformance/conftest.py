@@ -1,62 +1,45 @@
-"""Options, ids, the subjects under test, and the JSON report."""
+"""Ids, the subjects under test, and the JSON report. The options are in `conformance.plugin`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from common.errors import UserError
 from common.recognizer import implementations
 from common.spec import RUNGS
-from conformance import golden
+from conformance import golden, plugin
 from conformance.checks import Subject
 from conformance.manifest import lookup
 from conformance.report import Report, describe
 from conformance.worker import Worker, WorkerFailed
 
+# Each fault is compiled again and runs for a moment, so XLA's optimisation costs more than it saves. Only the faults'
+# processes get this; a user's own flags stay.
+FAULTY_ENVIRONMENT = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()}
+
 PLACE = pytest.StashKey[int]()
-"""Of a test, in the order of the suite."""
+"""A test's place in the order of the suite."""
+
+DTYPES = ("float64", "float32")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("fourhands")
-    group.addoption("--device", choices=("cpu", "gpu"), default="cpu", help="where the models are tried")
-    group.addoption(
-        "--require",
-        default="",
-        metavar="NAMES",
-        help="comma-separated: frameworks, or gpu, whose absence fails instead of skipping",
-    )
-    group.addoption("--report", type=Path, metavar="FILE", help="write the results as JSON")
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    if not pluginmanager.has_plugin(plugin.__name__):  # where the suite is installed, no pyproject.toml has loaded it
+        pluginmanager.register(plugin, plugin.__name__)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for mark in (
-        "parity: the implementations are the same model",
-        "learning: the implementations learn",
-        "gpu: needs a GPU",
-        "faults: the suite itself is tested with planted faults",
-        "dtypes: the dtypes a check is tried in, if not both",
-        "rungs: the rungs that a check is for, if not all",
-        "gate: the row of the tolerance table that a check is held to",
-        "xdist_group: of pytest-xdist, tests that one process runs",
-    ):
-        config.addinivalue_line("markers", mark)
-    required = {name for name in config.getoption("--require").split(",") if name}
-    if unknown := required - {*implementations(), "gpu"}:
-        raise pytest.UsageError(
-            f"--require {','.join(sorted(unknown))}: known are {', '.join(implementations())} and gpu"
-        )
-    # the processes share a GPU, of which JAX and TensorFlow would each take all
+    # the processes share a GPU, and JAX and TensorFlow would each reserve all of its memory
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    if hasattr(config, "workerinput"):  # one of pytest-xdist's processes: the others have the other cores
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist: the other cores are for the other processes
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    else:  # the first process, which sees what all of them report
+    else:  # the first process, to which all others report
         config.pluginmanager.register(Report(config.getoption("--report")))
 
 
@@ -65,19 +48,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     dtypes, rungs = (
         mark.args if (mark := metafunc.definition.get_closest_marker(name)) else every
-        for name, every in (("dtypes", ("float64", "float32")), ("rungs", tuple(RUNGS)))
+        for name, every in (("dtypes", DTYPES), ("rungs", tuple(RUNGS)))
     )
     cases = [(rung, name, dtype) for rung in rungs for name in implementations() for dtype in dtypes]
     check = metafunc.definition.originalname
     metafunc.parametrize(
         "subject",
-        [pytest.param(case, marks=_marks(check, *case), id="-".join(case)) for case in cases],
+        [pytest.param(case, marks=_marks(check, *case, dtypes), id="-".join(case)) for case in cases],
         indirect=True,
     )
 
 
-def _marks(check: str, rung: str, implementation: str, dtype: str) -> list[pytest.MarkDecorator]:
+def _marks(
+    check: str, rung: str, implementation: str, dtype: str, dtypes: tuple[str, ...]
+) -> list[pytest.MarkDecorator]:
     marks = [pytest.mark.xdist_group(f"{rung}-{implementation}")]
+    if dtype != dtypes[0]:
+        marks.append(pytest.mark.full(f"checks in {dtype}, each of which ran in {dtypes[0]}"))
     status, reason = lookup(implementation, rung, check.removeprefix("test_"), dtype)
     if status == "not applicable":
         marks.append(pytest.mark.skip(reason=f"not applicable: {reason}"))
@@ -89,15 +76,17 @@ def _marks(check: str, rung: str, implementation: str, dtype: str) -> list[pytes
 class Workers:
     """One process per implementation, started when it is first needed."""
 
-    def __init__(self, required: set[str], *, strict: bool) -> None:
-        self._required = required
+    def __init__(self, config: pytest.Config, *, strict: bool, environment: Mapping[str, str] | None = None) -> None:
+        self._config = config
         self._strict = strict
+        self._environment = environment
         self._workers: dict[str, Worker | UserError | WorkerFailed] = {}
 
     def __getitem__(self, implementation: str) -> Worker:
-        """The implementation's worker; skips the test, or fails it if required, where its framework is missing."""
-        if implementation not in self._workers:
-            worker = Worker(implementation, strict=self._strict)
+        """The implementation's worker. If its framework is missing, the test is skipped, or fails if it is required."""
+        kept = self._workers.get(implementation)
+        if kept is None or (isinstance(kept, Worker) and not kept.alive):  # not yet started, or ended by a failure
+            worker = Worker(implementation, strict=self._strict, environment=self._environment)
             try:
                 worker.request("load")
                 self._workers[implementation] = worker
@@ -105,15 +94,15 @@ class Workers:
                 worker.close()
                 self._workers[implementation] = error
         found = self._workers[implementation]
-        if isinstance(found, WorkerFailed):  # it is broken, which is no reason to skip
+        if isinstance(found, WorkerFailed):  # a broken implementation is no reason to skip
             raise found
         if isinstance(found, UserError):
             self.missing(implementation, str(found))
         return found
 
-    def missing(self, name: str, reason: str) -> None:
-        """Skip, or fail if `name` was required."""
-        (pytest.fail if name in self._required else pytest.skip)(reason)
+    def missing(self, name: str, reason: str) -> NoReturn:
+        """See `conformance.plugin.skip_or_fail`."""
+        plugin.skip_or_fail(self._config, name, reason)
 
     def close(self) -> None:
         for worker in self._workers.values():
@@ -121,13 +110,9 @@ class Workers:
                 worker.close()
 
 
-def _required(config: pytest.Config) -> set[str]:
-    return set(config.getoption("--require").split(","))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What XLA compiles for JAX is kept while the suite runs, which builds the same small models dozens of times."""
+    """Keeps what XLA compiles for JAX while the suite runs, because it builds the same small models dozens of times."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         patched.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -138,37 +123,34 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
     """The implementations as they are."""
-    workers = Workers(_required(pytestconfig), strict=True)
+    workers = Workers(pytestconfig, strict=True)
     yield workers
     workers.close()
 
 
 @pytest.fixture(scope="session")
 def faulty_workers(pytestconfig: pytest.Config) -> Iterator[Workers]:
-    """The implementations that faults are planted in; a warning may be the fault's, and does not count as caught."""
-    workers = Workers(_required(pytestconfig), strict=False)
-    with pytest.MonkeyPatch.context() as patched:
-        # every fault is compiled anew and runs for a moment
-        patched.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-        yield workers
+    """The implementations that faults are planted in. Warnings are no errors here: a warning does not catch a fault."""
+    workers = Workers(pytestconfig, strict=False, environment=FAULTY_ENVIRONMENT)
+    yield workers
     workers.close()
 
 
 @pytest.fixture
 def installed(workers: Workers) -> Callable[[str], Worker]:
-    """Skips, or fails if required, where the framework of an implementation is missing."""
+    """Returns an implementation's worker; see `Workers`."""
     return workers.__getitem__
 
 
 @pytest.fixture
 def device(pytestconfig: pytest.Config) -> str:
-    """Where the models are tried."""
+    """The device that the models run on."""
     return pytestconfig.getoption("--device")
 
 
 @pytest.fixture
 def subject(request: pytest.FixtureRequest, workers: Workers) -> Subject:
-    """What the test is about: a rung of an implementation in a dtype."""
+    """The subject of the test: a rung of an implementation in a dtype."""
     rung, implementation, dtype = request.param
     subject = Subject(
         worker=workers[implementation], rung=rung, device=request.config.getoption("--device"), dtype=dtype
@@ -185,11 +167,17 @@ def gpu_subject(subject: Subject) -> Subject:
     """The subject on a GPU.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no GPU.
     """
     moved = replace(subject, device="gpu")
     moved.model(golden.small(subject.rung))
     return moved
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Keep a number under a name for the report."""
+    return lambda name, number: request.node.user_properties.append((name, float(number)))
 
 
 @pytest.fixture
@@ -207,6 +195,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> object:
     report = yield
     ended = (call.when == "call" or report.outcome != "passed") and call.when != "teardown"
-    if ended and (told := describe(item, report)):
-        report.found = (item.stash[PLACE], *told)
+    if ended and (described := describe(item, report)):
+        report.found = (item.stash[PLACE], *described)
     return report

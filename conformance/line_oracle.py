@@ -1,8 +1,10 @@
-"""The line rungs worked out by hand, one number at a time, straight from their definitions.
+"""The line rungs computed by hand, one number at a time, from their definitions.
 
-As `conformance.oracle`: plain Python floats, slow on purpose. Each line is worked out at its own width, so there is no
-padding here that could leak; only batch norm looks at the whole batch.
+Like `conformance.oracle`, this is plain Python and slow on purpose. Each line is computed at its own width, so there is
+no padding that could leak into a result. Only batch norm looks at the whole batch.
 """
+
+# B batch, T frames, K classes
 
 from __future__ import annotations
 
@@ -13,24 +15,30 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from common.batch import LineBatch
-from common.spec import BATCH_NORM_MOMENTUM, NORM_EPSILON, LineSpec, LSTMCTCSpec, Spec, TransformerSpec
+from common.spec import LineSpec, LSTMCTCSpec, Spec, TransformerSpec
 
 Weights = Mapping[str, np.ndarray]
 Image = list[list[list[float]]]  # row, column, channel
 Rows = list[list[float]]
 Keep = Iterator[float]
 
+# Written down here again and not imported from the spec, which they are to check. Source: the defaults of
+# torch.nn.BatchNorm2d and torch.nn.LayerNorm, which the ladder takes for all frameworks
+NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.1  # the share of the batch; Keras and Flax count the share of the past, 0.9
+
 WAYS = 4000
+"""Largest number of ways to drop units that are all computed; of more, as many are drawn."""
 
 
 def logits(spec: Spec, weights: Weights, batch: LineBatch) -> list[Rows]:
-    """Of each line the scores per frame or per character, as when reading: batch norm by its running statistics."""
+    """Each line's scores per frame or per character when reading: batch norm uses its running statistics."""
     memories = [frames for frames, _ in _stem(spec, weights, _images(batch), training=False)]
     return [_scores(spec, weights, frames, label) for frames, label in zip(memories, _labels(batch), strict=True)]
 
 
 def loss(spec: Spec, weights: Weights, batch: LineBatch, keep: Sequence[float] | None = None) -> float:
-    """Of a training step; `keep` multiplies, in order, the units that dropout acts on."""
+    """The loss of a training step, nats; `keep` multiplies, in order, the units that dropout acts on."""
     multipliers = None if keep is None else iter(keep)
     total, count = 0.0, 0
     stem = _stem(spec, weights, _images(batch), training=True)
@@ -53,9 +61,9 @@ def running_statistics(spec: LineSpec, weights: Weights, batch: LineBatch) -> di
 
 
 def losses_under_dropout(spec: LineSpec, weights: Weights, batch: LineBatch, units: int) -> list[tuple[float, float]]:
-    """(probability, loss) of the ways to drop units, the kept ones scaled by 1 / (1 - rate).
+    """(probability, loss) of each way to drop units, the kept ones scaled by 1 / (1 - rate).
 
-    Of each of the 2^units ways, or of a sample of `WAYS`, equally probable, where there are more.
+    There are 2^units ways. If they are more than `WAYS`, a sample of `WAYS` stands for them, each equally probable.
     """
     if 2**units <= WAYS:
         ways = list(itertools.product((0, 1), repeat=units))
@@ -68,25 +76,26 @@ def losses_under_dropout(spec: LineSpec, weights: Weights, batch: LineBatch, uni
 
 
 def ctc_probability(probabilities_TK: Rows, label: Sequence[int]) -> float:
-    """The sum, over all ways to name each frame that spell the label, of the product of the names' probabilities.
+    """The probability of a label: the sum, over all alignments that spell it, of the product of their probabilities.
 
-    A way spells what is left when repeats are merged and then blanks (class 0) are removed. Frame by frame, it is told
-    how much of the label is spelt and what the last frame was named. Source: Graves et al. 2006, equation 3.
+    An alignment gives each frame a class. It spells what remains when repeats are merged and then blanks (class 0) are
+    removed. Alignments that have spelt the same number of characters and end with the same class are added up, frame by
+    frame. Source: Graves et al. 2006, equation 3.
     """
-    ways = {(0, 0): 1.0}  # (characters spelt, name of the last frame) -> probability
+    alignments = {(0, 0): 1.0}  # (characters spelt, class of the last frame) -> probability
     for row in probabilities_TK:
         longer: dict[tuple[int, int], float] = {}
-        for (spelt, last), probability in ways.items():
-            for name, share in enumerate(row):
-                if name in (0, last):
+        for (spelt, last), probability in alignments.items():
+            for k, share in enumerate(row):
+                if k in (0, last):
                     now = spelt
-                elif spelt < len(label) and name == label[spelt]:
+                elif spelt < len(label) and k == label[spelt]:
                     now = spelt + 1
                 else:
                     continue
-                longer[now, name] = longer.get((now, name), 0.0) + probability * share
-        ways = longer
-    return sum(probability for (spelt, _), probability in ways.items() if spelt == len(label))
+                longer[now, k] = longer.get((now, k), 0.0) + probability * share
+        alignments = longer
+    return sum(probability for (spelt, _), probability in alignments.items() if spelt == len(label))
 
 
 def _images(batch: LineBatch) -> list[Image]:

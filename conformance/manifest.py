@@ -1,8 +1,8 @@
-"""What is asked of whom: implementation × rung × check × dtype = required, optional or not applicable.
+"""Which checks an implementation must pass: implementation × rung × check × dtype → required, or an exception.
 
-Everything is required of everyone but for the rows below. A package that plugs in a framework of its own may bring
-rows for it: an entry point in the group `fourhands.manifest`, under the implementation's name, whose value is a
-sequence of `Row`. Not applicable never counts as passed.
+Every check is required of every implementation, except for the rows below. A package that registers an implementation
+may bring rows for it: an entry point in the group `fourhands.manifest`, under the implementation's name, whose value is
+a sequence of `Row`. "Not applicable" never counts as passed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Status = Literal["required", "optional", "not applicable", "known failure"]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """An exception from "required". Names may hold wildcards (`*`)."""
+    """An exception from "required". Names may contain wildcards (`*`)."""
 
     implementation: str
     rung: str = "*"
@@ -43,13 +43,13 @@ ROWS: Sequence[Row] = (KERAS_ON_TORCH,) if os.environ.get("KERAS_BACKEND") == "t
 
 @cache
 def rows_of(implementation: str) -> tuple[Row, ...]:
-    """The rows that tell of the implementation, the suite's own first."""
+    """The rows about the implementation; the suite's own come first."""
     brought = [row for point in entry_points(group=GROUP) if point.name == implementation for row in point.load()]
     return tuple(row for row in (*ROWS, *brought) if row.implementation == implementation)
 
 
 def lookup(implementation: str, rung: str, check: str, dtype: str) -> tuple[Status, str]:
-    """Status and reason; the first row that fits decides."""
+    """Status and reason of a check, from the first row that matches."""
     for row in rows_of(implementation):
         if fnmatch(rung, row.rung) and fnmatch(check, row.check) and fnmatch(dtype, row.dtype):
             return row.status, row.reason

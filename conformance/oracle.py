@@ -1,7 +1,7 @@
-"""The small cases worked out by hand: each rung once more, one number at a time, straight from its definition.
+"""The character rungs computed by hand, one number at a time, from their definitions; and finite differences.
 
-Plain Python floats, no arrays and no line shared with any implementation. Slow on purpose: it is here to be believed,
-so that the reference has something to be held against that is not itself.
+This is plain Python: no arrays, and no line of code shared with an implementation. It is slow and easy to read on
+purpose: it is what the reference is compared with.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Kingma & Ba 2015. The others add it after the correction, as algorithm 1 there d
 def logits(
     spec: Spec, weights: Mapping[str, np.ndarray], image_HW1: np.ndarray, keep: Sequence[float] | None = None
 ) -> list[float]:
-    """The scores of one image; `keep` multiplies the units that dropout acts on, of a model with one such layer."""
+    """The scores of one image; `keep` multiplies the units of the one layer that dropout acts on."""
     image: Image = image_HW1.astype(np.float64).tolist()
     if isinstance(spec, CNNSpec):
         for i in range(len(spec.channels)):
@@ -57,9 +57,9 @@ def loss(spec: Spec, weights: Mapping[str, np.ndarray], batch: Batch) -> float:
 def losses_under_dropout(
     spec: Spec, weights: Mapping[str, np.ndarray], batch: Batch, units: int
 ) -> list[tuple[float, float]]:
-    """(probability, loss) of each of the 2^units ways to drop units, the kept ones scaled by 1 / (1 - rate).
+    """(probability, loss of the first image) of each of the 2^units ways to drop units.
 
-    Of the batch's first image. Source: Srivastava et al. 2014.
+    The units that are kept are scaled by 1 / (1 - rate). Source: Srivastava et al. 2014.
     """
     ways = []
     for kept in itertools.product((0, 1), repeat=units):
@@ -80,9 +80,9 @@ def slope(
     direction: np.ndarray,
     width: float = 1e-5,
 ) -> float:
-    """Central difference of the loss as one tensor moves along `direction`, error O(width²).
+    """The slope of the loss as one tensor moves along `direction`: a central difference, error O(width²).
 
-    It equals the sum of gradient · direction, so that one quotient tests every element of the tensor.
+    It equals the sum of gradient · direction, so one quotient tests every element of the tensor.
     """
     losses = []
     for sign in (1, -1):
@@ -142,7 +142,7 @@ def _rate(config: TrainConfig, step: int, steps: int) -> float:
         share = 0.04 + 0.96 * (1 - math.cos(math.pi * step / top)) / 2
     else:
         share = (1 + math.cos(math.pi * (step - top) / (steps - 1 - top))) / 2
-    return float(np.float32(config.learning_rate * share))  # the table of rates is float32 in every implementation
+    return float(np.float32(config.learning_rate * share))  # every implementation has its table of rates in float32
 
 
 def _convolve(image: Image, kernel: np.ndarray, bias: np.ndarray) -> Image:

@@ -1,61 +1,106 @@
-"""Planting a fault: a copy of an implementation with a few words changed, imported in its place."""
+"""Planting a fault: a copy of a package with a few words changed is imported instead of the original."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.recognizer import DType, implementations
 
+COMMON = "common"
+"""The key of an edit in the package that all implementations share."""
+
 
 @dataclass(frozen=True)
 class Edit:
-    """Words of a source file, which must stand there exactly once, and what is to stand there instead."""
+    """Words that must occur exactly once in a source file, and their replacement."""
 
     file: str
+    """Relative to the package."""
     old: str
     new: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A mistake someone could make, and the test that must turn red."""
+    """A mistake that someone could make, and the test that must then fail."""
 
     name: str
     meaning: str
     check: str
-    """The function in `conformance.checks` that must raise `Mismatch`."""
+    """The function in `conformance.checks` that must raise `Mismatch`; or the id of a test of `common`, such as
+    `common/tests/test_metrics.py::test_name`, that must fail."""
     rung: str
+    """Of a fault in `common` that a test of `common` catches: empty."""
     edits: Mapping[str, Edit]
-    """By implementation; one that is not named cannot have this fault, as `meaning` says."""
+    """Implementation to edit. An implementation that is missing here cannot have this fault; `meaning` says why.
+
+    A fault in `common`, which would make all implementations agree on a wrong result, has the one key "common". It must
+    be caught by a check that compares with a closed form, and not with another implementation."""
     dtype: DType = "float64"
 
 
-def copy_package(implementation: str, folder: Path) -> Path:
-    """Copy the implementation's package into `folder`, and say where it stands."""
-    package = implementations()[implementation].module.split(".")[0]
+def package_of(key: str) -> str:
+    """The package that an edit is in: `common`, or an implementation's."""
+    return COMMON if key == COMMON else implementations()[key].module.split(".")[0]
+
+
+def copy_package(key: str, folder: Path) -> Path:
+    """Copy the package into `folder`, and return the path of the copy. Only `common` is copied with its tests."""
+    package = package_of(key)
     origin = importlib.util.find_spec(package)
     assert origin is not None
     assert origin.origin is not None
-    ignored = shutil.ignore_patterns("__pycache__", "tests")
+    ignored = shutil.ignore_patterns("__pycache__", *(() if key == COMMON else ("tests",)))
     return Path(shutil.copytree(Path(origin.origin).parent, folder / package, ignore=ignored))
 
 
-def plant(fault: Fault, implementation: str, folder: Path) -> None:
-    """Write a faulty copy of the implementation's package into `folder`.
+def plant(fault: Fault, key: str, folder: Path) -> None:
+    """Write a faulty copy of a package into `folder`.
 
     Raises:
-        ValueError: the words to change do not stand exactly once in the file; the table of faults is out of date.
+        ValueError: the words to change do not occur exactly once in the file, so the table of faults is out of date.
     """
-    copy = copy_package(implementation, folder)
-    edit = fault.edits[implementation]
-    source = (copy / edit.file).read_text()
+    copy = copy_package(key, folder)
+    edit = fault.edits[key]
+    source = (copy / edit.file).read_text(encoding="utf-8")
     if source.count(edit.old) != 1:
         raise ValueError(
-            f"fault {fault.name!r}: {edit.old!r} stands {source.count(edit.old)} times in {copy.name}/{edit.file}, "
-            "not once; bring the table of faults up to date"
+            f"fault {fault.name!r}: {edit.old!r} occurs {source.count(edit.old)} times in {copy.name}/{edit.file}, "
+            "expected once; update the fault in conformance/faults"
         )
-    (copy / edit.file).write_text(source.replace(edit.old, edit.new))
+    (copy / edit.file).write_text(source.replace(edit.old, edit.new), encoding="utf-8")
+
+
+def settings_file() -> Path | None:
+    """The pyproject.toml that the tests of `common` need; None where only the packages are installed."""
+    package = importlib.util.find_spec(COMMON)
+    assert package is not None
+    assert package.origin is not None
+    root = Path(package.origin).parents[1]
+    found = root / "pyproject.toml"
+    return found if found.exists() and (root / COMMON / "tests").is_dir() else None
+
+
+def run_test_of_common(test: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run one test of `common`, by its id, on the copy of `common` in `folder`."""
+    settings = settings_file()
+    assert settings is not None
+    shutil.copy(settings, folder)
+    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    command = [sys.executable, "-m", "pytest", test, "--numprocesses", "0", "-q", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )

@@ -1,4 +1,4 @@
-"""What the suite found, as JSON: one entry per check, and how many planted faults were caught."""
+"""The suite's results as JSON: one entry per check, and how many planted faults were caught."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ Entry = dict[str, Any]
 
 
 def describe(item: pytest.Item, report: pytest.TestReport) -> tuple[str, Entry] | None:
-    """What a test that has ended tells of an implementation: "checks" or "faults", and its entry there."""
+    """The result of a finished test: "checks" or "faults", and its entry there; None if it is neither."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
     entry = {"outcome": _outcome(report), "reason": _reason(report), "seconds": round(report.duration, 3)}
     if "planted" in params:
         fault, rung, implementation = params["planted"]
-        return "faults", {"fault": fault, "rung": rung, "implementation": implementation, **entry}
+        return "faults", {
+            "fault": fault,
+            "rung": rung,
+            "implementation": implementation,
+            "deviation": dict(item.user_properties).get("deviation"),
+            **entry,
+        }
     if "subject" in params:
         rung, implementation, dtype = params["subject"]
         return "checks", {
@@ -37,7 +43,7 @@ def describe(item: pytest.Item, report: pytest.TestReport) -> tuple[str, Entry] 
 
 
 class Report:
-    """A plugin that collects what `describe` told of each test, and writes it to `path` if there is one."""
+    """A plugin that collects the result that `describe` returned for each test, and writes all to `path`, if given."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -56,11 +62,11 @@ class Report:
             self.write(self._path)
 
     def of_kind(self, kind: str) -> list[Entry]:
-        """The entries, in the order of the suite, whatever order the tests ended in."""
+        """The entries in the order of the suite, which is not the order in which parallel tests end."""
         return [entry for _, of, entry in sorted(self._found, key=lambda found: found[0]) if of == kind]
 
     def faults_by_implementation(self) -> dict[str, dict[str, int]]:
-        """Implementation to faults planted and caught; those that could not be planted are not counted."""
+        """Implementation to the numbers of faults planted and caught, without faults that could not be planted."""
         tried = [fault for fault in self.of_kind("faults") if fault["outcome"] in ("passed", "failed")]
         planted = Counter(fault["implementation"] for fault in tried)
         caught = Counter(fault["implementation"] for fault in tried if fault["outcome"] == "passed")

@@ -1,4 +1,4 @@
-"""The implementations do what was worked out by hand, the reference among them."""
+"""The implementations, including the reference, agree with what was computed by hand."""
 
 from __future__ import annotations
 

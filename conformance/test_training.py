@@ -1,4 +1,4 @@
-"""The implementations learn, and a run can be repeated and taken up again."""
+"""The implementations learn, and a run can be repeated and resumed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Record = Callable[[float], None]
 
 
 @pytest.fixture
-def mnist() -> None:
-    """Skips where MNIST is neither in the data root nor in the cache."""
+def mnist(missing: Callable[[str, str], None]) -> None:
+    """Skips, or fails if data is required, where MNIST is neither in the data root nor in the cache."""
     try:
         CHARACTERS.load("mnist", RUNGS["mlp"](num_classes=1), DataConfig())
     except UserError as error:
-        pytest.skip(str(error))
+        missing("data", str(error))
 
 
 def test_one_batch_is_learnt_by_heart(subject: Subject, record: Record) -> None:

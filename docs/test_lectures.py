@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 DOCS = Path(__file__).parent
+# what needs the whole site, which takes minutes to build because its lectures run
+whole_site = pytest.mark.full("tests of the whole site, built with its lectures: notebooks, and pages in a browser")
 LECTURES = sorted(path.stem for path in DOCS.glob("lectures/*.md"))
 PAGES = sorted(path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md"))
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -194,18 +196,23 @@ def test_notebook_holds_modules_sections_and_figures(small_site: tuple[Path, str
     assert cells[5].strip() == "**Mind**\n\n\nCounted 4, see the start and <https://example.org/>."
 
 
+NEEDED = {"torch": "pytorch", "keras": "keras", "tensorflow": "keras", "jax": "jax", "furo": "", "sphinx_design": ""}
+"""Module that a page of the site imports -> its name for `--require`."""
+
+
 @pytest.fixture(scope="session")
-def site() -> Path:
-    """The whole site, where `make docs` has it; what has not changed since is not built again."""
-    for name in ("torch", "keras", "tensorflow", "jax", "furo", "sphinx_design"):
-        if find_spec(name) is None:
-            pytest.skip(f'the lectures need {name}: pip install "fourhands[dev]"')
+def site(missing: Callable[[str, str], None]) -> Path:
+    """The whole site, in the folder of `make docs`. Pages that have not changed since are not built again."""
+    for module, name in NEEDED.items():
+        if find_spec(module) is None:
+            missing(name, f'the lectures need {module}: pip install "fourhands[dev]"')
     target = DOCS / "_build" / "html"
     done = _build(DOCS, target)
     assert done.returncode == 0, done.stderr
     return target
 
 
+@whole_site
 @pytest.mark.xdist_group("site")
 @pytest.mark.parametrize("name", LECTURES)
 def test_downloaded_notebook_runs_from_top_to_bottom(
@@ -217,11 +224,11 @@ def test_downloaded_notebook_runs_from_top_to_bottom(
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(missing: Callable[[str, str], None]) -> Iterator[Browser]:
     """Chromium without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        pytest.skip("needs a browser: neither chromium nor google-chrome is on the path")
+        missing("browser", "needs a browser: neither chromium nor google-chrome is on the path")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
@@ -236,6 +243,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     page.close()
 
 
+@whole_site
 @pytest.mark.xdist_group("site")
 @pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desk"])
 @pytest.mark.parametrize("name", PAGES)
@@ -253,6 +261,7 @@ def test_page_fits_the_screen_and_raises_no_error(name: str, width: int, site: P
     assert said == []
 
 
+@whole_site
 @pytest.mark.xdist_group("site")
 @pytest.mark.parametrize("width", [1280])
 def test_code_stands_side_by_side_at_desk_width(width: int, site: Path, page: Page) -> None:
@@ -264,6 +273,7 @@ def test_code_stands_side_by_side_at_desk_width(width: int, site: Path, page: Pa
     assert first["x"] + first["width"] <= second["x"]
 
 
+@whole_site
 @pytest.mark.xdist_group("site")
 @pytest.mark.parametrize("width", [1280])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "stem", "lstm_ctc", "transformer"])

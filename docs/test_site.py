@@ -225,9 +225,9 @@ def test_missing_results_are_an_error_that_names_the_file(tmp_path: Path) -> Non
 
 
 def test_suite_page_names_the_options_there_are() -> None:
-    page, options = (DOCS / "suite.md").read_text(), (ROOT / "conformance" / "conftest.py").read_text()
+    page, options = (DOCS / "suite.md").read_text(), (ROOT / "conformance" / "plugin.py").read_text()
     told = set(re.findall(r"^`(--\w+)", page, flags=re.MULTILINE))
-    assert told == set(re.findall(r'addoption\(\s*"(--\w+)"', options))
+    assert told == set(re.findall(r'addoption\(\s*"(--\w+)"', options)) != set()
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -190,12 +191,8 @@ def test_a_bad_emnist_mapping_is_named(tmp_path: Path, mapping: str | None, mess
         load(f"emnist_mnist:{tmp_path}")
 
 
-REAL = os.environ.get("FOURHANDS_DATA", "")
-
-
-@pytest.mark.skipif(not (Path(REAL) / "emnist_format").is_dir(), reason="missing: FOURHANDS_DATA/emnist_format")
-def test_real_characters_in_emnists_layout_are_read_whole() -> None:
-    dataset = load(f"emnist:{Path(REAL) / 'emnist_format'}")
+def test_real_characters_in_emnists_layout_are_read_whole(real_data: Callable[[str], Path]) -> None:
+    dataset = load(f"emnist:{real_data('emnist_format')}")
     assert dataset.charset == ALPHANUMERIC
     assert (len(dataset.train) + len(dataset.validation), len(dataset.test)) == (7641, 1486)
     # upright capitals L have their foot in the lower half, T their bar in the upper
@@ -204,9 +201,8 @@ def test_real_characters_in_emnists_layout_are_read_whole() -> None:
         assert mean_HW[heavier].sum() > 0.55 * mean_HW.sum()
 
 
-@pytest.mark.skipif(not (Path(REAL) / "mnist").is_dir(), reason="missing: FOURHANDS_DATA/mnist")
-def test_the_official_mnist_has_its_official_counts() -> None:
-    dataset = load(f"mnist:{Path(REAL) / 'mnist'}")
+def test_the_official_mnist_has_its_official_counts(real_data: Callable[[str], Path]) -> None:
+    dataset = load(f"mnist:{real_data('mnist')}")
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (54_000, 6_000, 10_000)
     # digits per class of the official test set, as its authors publish them
     np.testing.assert_array_equal(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import subprocess
 import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -161,12 +161,9 @@ def test_a_bold_character_cropped_tightly_keeps_its_ink() -> None:
     assert to_character(bar, 28, 28)[14, 14] == 255
 
 
-@pytest.mark.skipif(
-    not (Path(os.environ.get("FOURHANDS_DATA", "")) / "mnist").is_dir(), reason="missing: FOURHANDS_DATA/mnist"
-)
 @pytest.mark.parametrize("form", ["as it is", "inverted", "cropped tightly", "inverted, 8 times the size, padded"])
-def test_mnist_comes_back_as_it_was(form: str) -> None:
-    images = read_idx(Path(os.environ["FOURHANDS_DATA"]) / "mnist" / "t10k-images-idx3-ubyte.gz", dims=3)[:300]
+def test_mnist_comes_back_as_it_was(form: str, real_data: Callable[[str], Path]) -> None:
+    images = read_idx(real_data("mnist") / "t10k-images-idx3-ubyte.gz", dims=3)[:300]
     differences = []
     for image in images:
         rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))

@@ -1,4 +1,4 @@
-"""The implementations, the reference among them, do what was worked out by hand."""
+"""The implementations, including the reference, are compared with what was computed by hand."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from conformance.tolerances import Mismatch
 
 
 def logits_match_the_definition(subject: Subject) -> float:
-    """Logits equal those worked out one number at a time."""
+    """Logits equal those of the definition, computed one number at a time."""
     spec = golden.small(subject.rung)
     weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
     actual = subject.model(spec).logits(*batch.inputs)
     if not isinstance(batch, LineBatch):
         expected = np.array([oracle.logits(spec, weights, image) for image in batch.images_BHW1])
         return subject.hold("logits", {"logits": actual}, {"logits": expected})
-    expected = np.zeros(actual.shape)  # past a line's own rows
+    expected = np.zeros(actual.shape)  # rows past a line's own are zero
     for line, rows in zip(expected, line_oracle.logits(spec, weights, batch), strict=True):
         line[: len(rows)] = rows
     return subject.hold("logits", {"logits": actual}, {"logits": expected})
 
 
 def gradients_match_finite_differences(subject: Subject) -> float:
-    """Each tensor's gradient gives the slope of the loss, worked out by hand, along random directions."""
+    """Each tensor's gradient equals the slope of the loss of the definition, along a random direction."""
     spec = golden.small(subject.rung)
     weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
     loss_of = line_oracle.loss if isinstance(spec, LineSpec) else oracle.loss
@@ -39,9 +39,9 @@ def gradients_match_finite_differences(subject: Subject) -> float:
         direction = rng.standard_normal(gradient.shape)
         expected = oracle.slope(lambda moved: loss_of(spec, moved, batch), weights, name, direction)
         actual = float((gradient * direction).sum())
-        # quotients of width 1e-5 are good to about 1e-9 of the loss
+        # a difference quotient of width 1e-5 is correct to about 1e-9 of the loss
         if not abs(actual - expected) <= 1e-7 * max(1.0, abs(expected)):
-            raise Mismatch(f"slope of the loss along {name} is {actual!r}, by finite differences {expected!r}")
+            raise Mismatch(f"the slope of the loss along {name} is {actual!r}, by finite differences {expected!r}")
         worst = max(worst, abs(actual - expected))
     return worst
 
@@ -62,14 +62,14 @@ def steps_match_the_formulas(subject: Subject) -> float:
 
 
 def dropout_matches_its_definition(subject: Subject) -> float:
-    """Losses under dropout are spread as they are over all ways to drop the units, worked out by hand.
+    """The loss under dropout has the mean and variance that follow from all ways to drop the units.
 
-    Returns the largest distance of the mean of loss and of loss², in standard errors of 400 draws. 5 is the limit: the
-    seed is fixed, so the draw is made once and for all, and a wrong share or a missing scale is 15 or more away.
+    Returns the larger distance of the two moments, in standard errors of 400 draws. The limit is 5. The seed is fixed,
+    so the result does not vary. A wrong share or a missing scale is at a distance of 15 or more.
     """
     spec = golden.DROPOUT[subject.rung]
     weights, draws = golden.golden_weights(spec), 400
-    # a rate so small that the weights stay where they are
+    # a learning rate so small that no weight changes
     config = replace(golden.SGD, learning_rate=1e-30, epochs=10, batch_size=1)
     split = golden.dropout_split(spec, draws // config.epochs)
     batches = golden.batches_of(spec, config, split)
@@ -78,7 +78,7 @@ def dropout_matches_its_definition(subject: Subject) -> float:
     ways = losses_of(spec, weights, batches.batch(0, 0), units=golden.DROPOUT_UNITS[subject.rung])
     probability, loss = np.array(ways).T
     worst, centre = 0.0, float(probability @ loss)
-    for power in (1, 2):  # about the mean, or the second would say little that the first does not
+    for power in (1, 2):  # central moments, because the second raw moment would mostly repeat the first
         of_ways, of_steps = (loss - centre) ** power, (losses - centre) ** power
         mean = float(probability @ of_ways)
         error = np.sqrt((probability @ of_ways**2 - mean**2) / draws)

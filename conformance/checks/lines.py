@@ -1,4 +1,4 @@
-"""What only the rungs that read lines must pass: padding, CTC's corners, decoding."""
+"""Checks of the rungs that read lines: padding, the corner cases of CTC, decoding."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from conformance.tolerances import Mismatch
 from conformance.worker import Model
 from impl_numpy import build as build_reference
 
-# Of a line of 8 frames: what the sum over alignments gets wrong first
+# Labels for a line of 8 frames, in which an error in the sum over alignments shows first
 CORNERS = ("", "a", "aa", "aab", "abab", "aabb", "abcdeabc", "aaaab")
 
 
 def line_reading_does_not_depend_on_its_batch(subject: Subject, spec: LineSpec) -> float:
-    """A line gives the same logits alone, among wider ones, padded further, and in another order."""
+    """A line has the same logits alone, among wider lines, with more padding, and in another order."""
     model, lines = subject.model(spec), golden.golden_lines(spec, 5)
     together = _logits(model, spec, lines)
     backwards = np.arange(len(lines))[::-1]
@@ -26,7 +26,7 @@ def line_reading_does_not_depend_on_its_batch(subject: Subject, spec: LineSpec) 
         "backwards": _logits(model, spec, lines.take(backwards))[backwards],
     }
     expected = dict.fromkeys(others, together)
-    # every width is compiled once more, so not each line
+    # only two of the lines, because each width is compiled
     for name, i in {"narrowest": lines.widths_N.argmin(), "widest": lines.widths_N.argmax()}.items():
         one = np.array([i])
         others[f"{name} alone"] = _logits(model, spec, lines.take(one), like=together)
@@ -35,7 +35,7 @@ def line_reading_does_not_depend_on_its_batch(subject: Subject, spec: LineSpec) 
 
 
 def padding_changes_no_loss(subject: Subject) -> float:
-    """More columns and more label places than are needed change neither the loss nor a gradient."""
+    """More padding of columns and labels changes neither the loss nor a gradient."""
     spec = golden.small(subject.rung)
     model, lines = subject.model(spec), golden.golden_lines(spec, 5)
     loss, gradients = model.loss_and_gradients(golden.line_batch(spec, lines))
@@ -45,7 +45,7 @@ def padding_changes_no_loss(subject: Subject) -> float:
 
 
 def running_statistics_stay_when_not_training(subject: Subject) -> float:
-    """Neither reading nor `loss_and_gradients` moves a weight or a running statistic."""
+    """Neither reading nor `loss_and_gradients` changes a weight or a running statistic."""
     spec = golden.small(subject.rung)
     weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
     model = subject.model(spec, weights)
@@ -54,23 +54,23 @@ def running_statistics_stay_when_not_training(subject: Subject) -> float:
     after = model.export_weights()
     for name, array in weights.items():
         if not np.array_equal(after[name], array):
-            raise Mismatch(f"{name} was changed by a pass that trains nothing")
+            raise Mismatch(f"{name} was changed by a pass that does not train")
     return 0.0
 
 
 def ctc_corners_agree(subject: Subject) -> float:
-    """Empty, one-letter and repeated labels, and one as long as the frames allow: the loss is the sum by hand.
+    """The loss of empty, one-letter and repeated labels, and of the longest possible, equals the sum over alignments.
 
-    The gradient is the reference's, which is held to finite differences.
+    The gradient is compared with the reference's, which is compared with finite differences elsewhere.
     """
     spec = golden.small(subject.rung)
     weights, worst = golden.golden_weights(spec), 0.0
     model, reference = subject.model(spec), reference_of(spec)
-    # each beside another line, and last a batch that has no characters to divide by
+    # each label beside another line; in the last batch there are no characters to divide by
     longest = max(map(len, CORNERS))
     for text, other in [*((corner, "ba") for corner in CORNERS), ("", "")]:
         lines = _lines(spec, [text, other])
-        # as many places in all, so that frameworks that compile do so once
+        # the same number of label places in all, so that frameworks that compile do so once
         batch = golden.line_batch(spec, lines, places=longest - max(1, len(text), len(other)))
         loss, gradients = model.loss_and_gradients(batch)
         by_hand = line_oracle.loss(spec, weights, batch)
@@ -84,13 +84,14 @@ def ctc_corners_agree(subject: Subject) -> float:
 
 
 def decoding_agrees(subject: Subject) -> float:
-    """Greedy decoding gives, at every character, what scores highest in the reference's logits of the text so far.
+    """Greedy decoding chooses at each position the class with the highest reference logit after the text so far.
 
-    With the cache and without, alone and in a batch, the same; a text ends with class 0, and then nothing follows.
+    The result is the same with the cache and without, alone and in a batch. A text ends with class 0. After it there
+    are only zeros.
     """
-    spec = golden.small(subject.rung, dropout=0.5)  # which is off when reading
+    spec = golden.small(subject.rung, dropout=0.5)  # dropout is off when reading
     worst, ends = 0.0, set()
-    for end in (-1.0, 0.4, 0.5):  # so that texts end nowhere, somewhere, soon
+    for end in (-1.0, 0.4, 0.5):  # bias of the end's class: texts end never, sometimes, early
         weights = golden.golden_weights(spec)
         weights["head.bias"] = np.append(np.float32(end), weights["head.bias"][1:])
         model, lines = subject.model(spec, weights), golden.golden_lines(spec, 5)
@@ -100,17 +101,17 @@ def decoding_agrees(subject: Subject) -> float:
         classes_BT, log_probs_BT = model.decode(batch.images_BHW1, batch.widths_B)
         again_BT, again_log_probs_BT = model.decode(batch.images_BHW1, batch.widths_B, cached=False)
         if not np.array_equal(classes_BT, again_BT):
-            raise Mismatch(f"with the cache {classes_BT.tolist()} is read, without it {again_BT.tolist()}")
+            raise Mismatch(f"with the cache the classes are {classes_BT.tolist()}, without it {again_BT.tolist()}")
         worst = max(worst, subject.hold("logits", {"log p": log_probs_BT}, {"log p": again_log_probs_BT}))
         for i, (classes, log_probs) in enumerate(zip(classes_BT, log_probs_BT, strict=True)):
             most = int(spec.frames(int(batch.widths_B[i])))
             length = int(np.append(classes, 0).argmin())
             ends.add(length < most)
-            places = min(length + 1, most)  # those of the characters, and of the end if there is room for it
+            places = min(length + 1, most)  # the characters, and the end if it fits
             if length > most or classes[places:].any() or log_probs[places:].any():
-                raise Mismatch(f"line {i}: something stands past its end or its {most} frames: {classes.tolist()}")
+                raise Mismatch(f"line {i}: a class follows its end or its {most} frames: {classes.tolist()}")
             if not (log_probs <= 0).all():
-                raise Mismatch(f"line {i}: a probability above 1: log p = {float(log_probs.max())!r}")
+                raise Mismatch(f"line {i}: a probability is above 1: log p = {float(log_probs.max())!r}")
             one = slice(i, i + 1)
             labels_BL = pad_labels([classes[:length]], max(1, length))
             logits_SK = reference.logits(batch.images_BHW1[one], batch.widths_B[one], labels_BL)[0][:places]
@@ -118,14 +119,16 @@ def decoding_agrees(subject: Subject) -> float:
             worst = max(worst, subject.hold("logits", {"log p": log_probs[:places]}, {"log p": expected.max(axis=1)}))
             highest = expected.argmax(axis=1).tolist()
             if classes[:places].tolist() != highest:
-                raise Mismatch(f"line {i}: {classes[:places].tolist()} is read where {highest} scores highest")
+                raise Mismatch(
+                    f"line {i}: the classes are {classes[:places].tolist()}, the highest logits are at {highest}"
+                )
             if i not in (batch.widths_B.argmin(), batch.widths_B.argmax()):
-                continue  # every width is compiled once more
+                continue  # only two of the lines, because each width is compiled
             alone, _ = model.decode(batch.images_BHW1[one, :, : batch.widths_B[i]], batch.widths_B[one])
             if np.trim_zeros(alone[0], "b").tolist() != classes[:length].tolist():
-                raise Mismatch(f"line {i}: alone {alone[0].tolist()} is read, in a batch {classes.tolist()}")
+                raise Mismatch(f"line {i}: alone the classes are {alone[0].tolist()}, in a batch {classes.tolist()}")
     if ends != {True, False}:
-        raise Mismatch("the cases do not hold both a text that ends and one that does not; choose other ends")
+        raise Mismatch("some text must end before its last frame and some must not; choose other biases for the end")
     return worst
 
 
@@ -144,7 +147,7 @@ def _lines(spec: LineSpec, texts: list[str]) -> LineSplit:
 def _logits(
     model: Model, spec: LineSpec, lines: LineSplit, like: np.ndarray | None = None, **padding: int
 ) -> np.ndarray:
-    """The lines' logits; with as many rows as `like`, where those that it lacks or has too many must be zero."""
+    """The lines' logits, cut or padded with zeros to the rows of `like`; rows that are cut off must be zero."""
     logits_BSK = model.logits(*golden.line_batch(spec, lines, **padding).inputs)
     if like is None:
         return logits_BSK

@@ -21,6 +21,7 @@ from conformance.checks.subject import (
     golden_batches,
     golden_run,
     hold_exactly,
+    in_dtype,
     reference_fit,
     reference_gradients,
     reference_of,
@@ -33,21 +34,23 @@ from impl_numpy import build as build_reference
 
 # --- weights
 def starts_from_the_same_weights(subject: Subject) -> float:
-    """A new model's weights have the spec's names, shapes and counts, and the values that the seed gives."""
+    """A new model's weights have the spec's names and shapes, the model's dtype, and the values drawn from the seed."""
     spec = golden.small(subject.rung)
     model = subject.worker.build(spec, seed=3, device=subject.device, dtype=subject.dtype)
-    return hold_exactly(model.export_weights(), initial_weights(spec, seed=3))
+    return hold_exactly(model.export_weights(), in_dtype(initial_weights(spec, seed=3), subject.dtype))
 
 
 def load_then_export_is_the_identity(subject: Subject) -> float:
-    """Exported weights are those that were loaded, and stay so while the model trains on."""
+    """Exported weights are those that were loaded, and stay so while the model continues to train: they are copies."""
     spec = golden.small(subject.rung)
-    weights = golden.golden_weights(spec)
-    return hold_exactly(subject.model(spec, weights).export_weights(), weights)
+    weights = in_dtype(golden.golden_weights(spec), subject.dtype)
+    model, batches = subject.model(spec), golden.batches_of(spec, golden.ONE_EPOCH, golden.golden_split(spec, 16))
+    hold_exactly(model.export_weights(), weights)
+    return hold_exactly(model.exported_weights_are_copies(weights, golden.ONE_EPOCH, batches), weights)
 
 
 def file_is_read_by_the_reference(subject: Subject) -> float:
-    """A weights file that the implementation writes after training gives the reference the same logits."""
+    """The reference reads a weights file that the implementation wrote after training, and returns the same logits."""
     spec = golden.small(subject.rung)
     weights, batch = golden_run(subject, spec, golden.SGD).weights, golden.golden_batch(spec)
     logits = subject.model(spec, weights).logits(*batch.inputs)
@@ -61,14 +64,14 @@ def file_is_read_by_the_reference(subject: Subject) -> float:
         content = load_weights(path)
     reference = build_reference(spec, dtype="float64")
     reference.load_weights(content.weights)
-    # the file is float32, whatever the model was
+    # the file is float32 in every dtype of the model
     gate = tolerance("logits", "float32", subject.worker.implementation, subject.rung)
     return hold({"logits": logits}, {"logits": reference.logits(*batch.inputs)}, gate)
 
 
 # --- forward
 def logits_agree(subject: Subject) -> float:
-    """The logits of the golden weights are the reference's, at the small size and at full size."""
+    """The logits of the golden weights equal the reference's, at the small size and at full size."""
     worst = 0.0
     for spec in (golden.small(subject.rung), golden.full(subject.rung)):
         inputs = golden.golden_batch(spec).inputs
@@ -78,7 +81,7 @@ def logits_agree(subject: Subject) -> float:
 
 
 def reading_does_not_depend_on_its_batch(subject: Subject) -> float:
-    """An image gives the same logits alone, in a batch, and in another order."""
+    """An image has the same logits alone, in a batch, and in another order."""
     spec = golden.small(subject.rung)
     if isinstance(spec, LineSpec):
         return line_reading_does_not_depend_on_its_batch(subject, spec)
@@ -90,10 +93,10 @@ def reading_does_not_depend_on_its_batch(subject: Subject) -> float:
 
 
 def dropout_is_off_when_reading(subject: Subject) -> float:
-    """A model with dropout in its spec reads as one without, after training as before."""
+    """A model with dropout in its spec reads as one without dropout, also after training."""
     spec = golden.small(subject.rung, dropout=0.5)
     model = subject.model(spec)
-    fitted = fit_golden(model, spec, replace(golden.SGD, epochs=1), 16)
+    fitted = fit_golden(model, spec, golden.ONE_EPOCH, 16)
     reference = build_reference(replace(spec, dropout=0.0), dtype="float64")
     reference.load_weights(fitted.weights)
     inputs = golden.golden_batch(spec).inputs
@@ -102,28 +105,28 @@ def dropout_is_off_when_reading(subject: Subject) -> float:
 
 # --- loss and gradients
 def loss_agrees(subject: Subject) -> float:
-    """The loss of a batch, also where a logit is far above 88, at which float32 exp overflows."""
+    """The loss of a batch equals the reference's, also where a logit is far above 88, where float32 exp overflows."""
     spec = golden.small(subject.rung)
     batch = golden.golden_batch(spec)
     worst = 0.0
-    # over a line's frames the logarithms add up, to where float32 has no digits left after the point
+    # over the frames of a line the logarithms add up: with 300, float32 would have no digits left after the point
     for scale in (1, 30 if isinstance(spec, LineSpec) else 300):
         weights = golden.golden_weights(spec)
         last = [name for name in weights if name.endswith("bias")][-1]
-        # whole numbers, so that the large logits are exact in float32 and the gate need not grow with them
+        # whole numbers: large logits are then exact in float32, and the tolerance need not grow with them
         weights[last] = (weights[last] if scale == 1 else np.arange(spec.num_classes) * scale).astype(np.float32)
         loss, _ = subject.model(spec, weights).loss_and_gradients(batch)
         reference = build_reference(spec, dtype="float64")
         reference.load_weights(weights)
         expected, _ = reference.loss_and_gradients(batch)
-        # relative to the loss once it is above 1 nat
+        # relative to the loss where it is above 1 nat
         unit = max(1.0, abs(expected))
         worst = max(worst, subject.hold("loss", {"loss": np.array(loss / unit)}, {"loss": np.array(expected / unit)}))
     return worst
 
 
 def gradients_agree(subject: Subject) -> float:
-    """The gradient of every parameter is the reference's, at the small size and at full size."""
+    """The gradient of every parameter equals the reference's, at the small size and at full size."""
     worst = 0.0
     for spec in (golden.small(subject.rung), replace(golden.full(subject.rung), dropout=0.0)):
         _, gradients = subject.model(spec).loss_and_gradients(golden.golden_batch(spec))
@@ -132,7 +135,7 @@ def gradients_agree(subject: Subject) -> float:
 
 
 def gradients_ignore_dropout(subject: Subject) -> float:
-    """`loss_and_gradients` is taken with dropout off, whatever the spec says."""
+    """`loss_and_gradients` has dropout off, also where the spec has dropout."""
     spec = golden.small(subject.rung, dropout=0.5)
     _, gradients = subject.model(spec).loss_and_gradients(golden.golden_batch(spec))
     return subject.hold("gradients", gradients, reference_gradients(replace(spec, dropout=0.0)))
@@ -157,25 +160,25 @@ def gradients_are_the_same_twice(subject: Subject) -> float:
 
 # --- training
 def every_batch_is_seen(subject: Subject) -> float:
-    """Training takes each epoch's batches byte for byte, the last and smaller one included, and no other."""
+    """Training takes exactly the batches of each epoch, byte for byte, the smaller last one included."""
     spec = golden.small(subject.rung)
     expected = [digest(batch) for batch in golden_batches(spec, golden.SGD)]
     fitted = golden_run(subject, spec, golden.SGD)
     if len(fitted.losses) != len(expected):
-        raise Mismatch(f"{len(fitted.losses)} updates reported where {len(expected)} batches were to be learnt from")
+        raise Mismatch(f"{len(fitted.losses)} updates were reported, expected one for each of {len(expected)} batches")
     if fitted.digests[: len(expected)] != expected:
         first = next(i for i, (a, b) in enumerate(zip(fitted.digests, expected, strict=False)) if a != b)
-        raise Mismatch(f"batch {first} is not the one that (seed, epoch, index) gives")
+        raise Mismatch(f"batch {first} is not the one that seed, epoch and index determine")
     return 0.0
 
 
 def sgd_steps_agree(subject: Subject) -> float:
-    """20 steps of SGD with momentum end at the reference's weights, with its loss at every step."""
+    """20 steps of SGD with momentum end at the reference's weights and have its loss at every step."""
     return _steps_agree(subject, "sgd steps", golden.SGD)
 
 
 def clipped_steps_agree(subject: Subject) -> float:
-    """20 steps of SGD, the gradient's global norm clipped, end at the reference's weights."""
+    """20 steps of SGD with the gradient's global norm clipped end at the reference's weights."""
     return _steps_agree(subject, "clipped steps", golden.CLIPPED)
 
 
@@ -193,12 +196,12 @@ def adamw_steps_agree(subject: Subject) -> float:
 
 # --- devices
 def everything_lies_where_asked(subject: Subject) -> float:
-    """Every parameter and the output lie on the device asked for, read off the arrays themselves."""
+    """Every parameter and the output lie on the requested device, as the arrays themselves report."""
     spec = golden.small(subject.rung)
     placement = subject.model(spec).placement()
     expected = {*spec.parameters(), "logits"}
     if placement.keys() != expected:
-        raise Mismatch(f"placement tells of {sorted(placement)} where {sorted(expected)} were expected")
+        raise Mismatch(f"placement lists {sorted(placement)}, expected {sorted(expected)}")
     if astray := {name: device for name, device in placement.items() if device != subject.device}:
         raise Mismatch(f"not on the {subject.device}: {astray}")
     return 0.0

@@ -1,4 +1,4 @@
-"""What is tried, and what the checks share."""
+"""The subject of a check, and what the checks share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from impl_numpy import build as build_reference
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is tried: one rung of one implementation, on a device, in a dtype."""
+    """One rung of one implementation, on a device, in a dtype."""
 
     worker: Worker
     rung: str
@@ -30,13 +30,16 @@ class Subject:
     dtype: DType = "float64"
 
     def model(self, spec: Spec, weights: Weights | None = None) -> Model:
-        """A model of the implementation, with golden weights unless others are given; one at a time of each spec."""
+        """A model of the implementation with these weights, by default the golden ones.
+
+        There is one model per spec: a second call with the same spec returns the same model with new weights.
+        """
         model = self.worker.borrow(spec, device=self.device, dtype=self.dtype)
         model.load_weights(golden.golden_weights(spec) if weights is None else weights)
         return model
 
     def hold(self, check: str, actual: dict, expected: dict) -> float:
-        """Hold named tensors against the gate of `check`."""
+        """Compare named tensors within the tolerance of `check`; see `conformance.tolerances.hold`."""
         return hold(actual, expected, tolerance(check, self.dtype, self.worker.implementation, self.rung))
 
 
@@ -44,17 +47,26 @@ Check = Callable[[Subject], float]
 
 
 def hold_exactly(actual: Weights, expected: Weights) -> float:
-    """Hold weights against each other, to the last bit."""
+    """Compare weights bit for bit: names, shapes, dtypes, C-contiguity and values."""
     if actual.keys() != expected.keys():
-        raise Mismatch(f"parameters {sorted(actual)} where {sorted(expected)} were expected")
+        raise Mismatch(f"the parameters are {sorted(actual)}, expected {sorted(expected)}")
     for name, right in expected.items():
         left = actual[name]
         if left.shape != right.shape:
-            raise Mismatch(f"{name} has shape {left.shape} where {right.shape} was expected")
-        if not np.array_equal(left, right):
-            index = tuple(int(i) for i in np.argwhere(left != right)[0])
-            raise Mismatch(f"{name}{list(index)} is {left[index]!r} where exactly {right[index]!r} was expected")
+            raise Mismatch(f"{name} has shape {left.shape}, expected {right.shape}")
+        if left.dtype != right.dtype:
+            raise Mismatch(f"{name} has dtype {left.dtype}, expected {right.dtype}")
+        if not left.flags.c_contiguous:
+            raise Mismatch(f"{name} has strides {left.strides}, expected a C-contiguous array")
+        if left.tobytes() != right.tobytes():
+            index = tuple(int(i) for i in np.argwhere((left != right) | (np.signbit(left) != np.signbit(right)))[0])
+            raise Mismatch(f"{name}{list(index)} is {left[index]!r}, expected exactly {right[index]!r}")
     return 0.0
+
+
+def in_dtype(weights: Weights, dtype: DType) -> Weights:
+    """The weights in the dtype of a model; float32 to float64 changes no value."""
+    return {name: array.astype(dtype) for name, array in weights.items()}
 
 
 def fit_golden(
@@ -65,7 +77,7 @@ def fit_golden(
 
 
 def golden_run(subject: Subject, spec: Spec, config: TrainConfig) -> Fitted:
-    """A model with golden weights, trained on the golden examples: once, however many checks look at it."""
+    """The run of a model with golden weights on the golden examples. It is trained once and shared by the checks."""
     key = spec, config, subject.device, subject.dtype
     if key not in subject.worker.runs:
         subject.worker.runs[key] = fit_golden(subject.model(spec), spec, config)
@@ -78,7 +90,7 @@ def golden_batches(spec: Spec, config: TrainConfig) -> list[Batch | LineBatch]:
     return [batches.batch(epoch, i) for epoch in range(config.epochs) for i in range(len(batches))]
 
 
-# --- the reference's answers
+# --- the reference's results
 @cache
 def reference_of(spec: Spec) -> Recognizer:
     """The reference in float64 with golden weights."""
@@ -89,13 +101,13 @@ def reference_of(spec: Spec) -> Recognizer:
 
 @cache
 def reference_gradients(spec: Spec) -> dict[str, np.ndarray]:
-    """Its gradients of the golden batch."""
+    """The reference's gradients of the golden batch."""
     return reference_of(spec).loss_and_gradients(golden.golden_batch(spec))[1]
 
 
 @cache
 def reference_fit(spec: Spec, config: TrainConfig) -> Fitted:
-    """What it trains to on the golden examples."""
+    """The reference's run on the golden examples."""
     reference = build_reference(spec, dtype="float64")
     reference.load_weights(golden.golden_weights(spec))
     return fit(reference, config, golden.batches_of(spec, config, golden.golden_split(spec, golden.STEPS_EXAMPLES)))
@@ -103,7 +115,7 @@ def reference_fit(spec: Spec, config: TrainConfig) -> Fitted:
 
 @cache
 def formulas_fit(spec: Spec, config: TrainConfig, *, epsilon_hat: bool = False) -> tuple[Weights, list[float]]:
-    """The weights and losses of that training by the optimizers' formulas and the reference's gradients."""
+    """The weights and the losses of that run, by the optimizers' formulas and the reference's gradients."""
     reference = build_reference(spec, dtype="float64")
     losses = []
 

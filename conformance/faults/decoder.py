@@ -1,4 +1,4 @@
-"""Faults of the rung transformer: its positions, attention and norms."""
+"""Faults of the rung transformer: positions, attention, norms."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _SWAPPED = 'weights[name.replace("query.k", "?").replace("key.k", "query.k").rep
 _CANONICAL_SWAPPED = _SWAPPED.replace("name", "canonical_name(path)")
 
 FAULTS: tuple[Fault, ...] = (
-    # --- what goes in
+    # --- inputs
     Fault(
         name="text not shifted",
-        meaning="the decoder is given the very character that it is to predict",
+        meaning="the decoder gets as input the character that it has to predict",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -29,7 +29,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="embedding not scaled",
-        meaning="√D is dropped: the embedding goes in as it is",
+        meaning="the embedding is not multiplied by √D",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -41,7 +41,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="text's positions off by one",
-        meaning="the start stands at position 1",
+        meaning="the start has position 1 instead of 0",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -63,7 +63,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="frames' positions off by one",
-        meaning="the first frame stands at position 1",
+        meaning="the first frame has position 1 instead of 0",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -98,7 +98,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="query and key swapped",
-        meaning="their kernels, of one shape, are exchanged",
+        meaning="their kernels, which have the same shape, are exchanged",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -110,7 +110,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="heads split wrongly",
-        meaning="neighbouring numbers go to different heads",
+        meaning="neighbouring units go to different heads",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -134,7 +134,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="causal mask missing",
-        meaning="a position sees those after it",
+        meaning="a position attends to later positions",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -146,7 +146,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="causal mask one too far",
-        meaning="a position sees the next; PyTorch makes the mask itself",
+        meaning="a position attends to the next one; PyTorch makes the mask itself",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -157,7 +157,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="cross-attention mask missing",
-        meaning="frames past a line's own are attended to",
+        meaning="frames past a line's own width are attended to",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -171,7 +171,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="cross-attention mask inverted",
-        meaning="True is taken for blocked, as in PyTorch's MultiheadAttention",
+        meaning="True means blocked, as in PyTorch's MultiheadAttention",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -186,7 +186,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- norms
     Fault(
         name="sum of the normed input",
-        meaning="what a sublayer adds is added to the normed input, as in a post-norm decoder",
+        meaning="a sublayer's output is added to the normed input, as in a post-norm decoder",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -214,7 +214,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="last norm left out",
-        meaning="as in a post-norm decoder, which needs none",
+        meaning="the decoder's last layer norm is missing, as in a post-norm decoder, which needs none",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -232,7 +232,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="layer norm's epsilon",
-        meaning="1e-6 for 1e-5, the smallest bug seen, of the last norm alone or of all; float32 hides it at this size",
+        meaning="1e-6 for 1e-5, in the last norm or in all; the smallest bug known, which float32 hides at this size",
         check="logits_match_the_definition",
         rung="transformer",
         edits={
@@ -249,7 +249,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- derivatives
     Fault(
         name="softmax's derivative cut short",
-        meaning="each share's gradient is taken as if the others stood still; frameworks bring their own",
+        meaning="the gradient of each share ignores that the others change too; frameworks have their own derivative",
         check="gradients_match_finite_differences",
         rung="transformer",
         edits={
@@ -260,14 +260,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="layer norm's derivative cut short",
-        meaning="the mean and the variance are taken for constants; frameworks bring their own",
+        meaning="the mean and the variance are treated as constants; frameworks have their own derivative",
         check="gradients_match_finite_differences",
         rung="transformer",
         edits={"numpy": Edit("normalization.py", "(dnormal - shared) * inverse_R1", "dnormal * inverse_R1")},
     ),
     Fault(
         name="embedding not dropped",
-        meaning="dropout acts on the sublayers alone",
+        meaning="dropout acts on the sublayers only",
         check="dropout_matches_its_definition",
         rung="transformer",
         edits={

@@ -1,4 +1,4 @@
-"""Faults of the rung transformer: its targets, decoding, weight decay and dropout."""
+"""Faults of the rung transformer: targets, decoding, weight decay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- loss
     Fault(
         name="padding is a target",
-        meaning="the end of a text is a target as often as the batch's longest text has places left",
+        meaning="every place after a text's end is a target too, up to the longest text of the batch",
         check="loss_agrees",
         rung="transformer",
         edits={
@@ -24,7 +24,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="end is no target",
-        meaning="the decoder is never taught to stop",
+        meaning="the end of a text is no target, so the decoder does not learn to stop",
         check="loss_agrees",
         rung="transformer",
         edits={
@@ -37,7 +37,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- decoding
     Fault(
         name="cache one step stale",
-        meaning="with the cache a position does not see itself",
+        meaning="with the cache a position does not attend to itself",
         check="decoding_agrees",
         rung="transformer",
         edits={
@@ -63,7 +63,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="position stands still",
-        meaning="with the cache every character is put at position 0",
+        meaning="with the cache every character has position 0",
         check="decoding_agrees",
         rung="transformer",
         edits={
@@ -75,7 +75,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="end does not stop",
-        meaning="decoding goes on after the end of a text",
+        meaning="decoding continues after the end of a text",
         check="decoding_agrees",
         rung="transformer",
         edits={
@@ -87,7 +87,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="past a line's own frames",
-        meaning="a text may be as long as the batch's widest line has frames",
+        meaning="a text may have as many characters as the widest line of the batch has frames",
         check="decoding_agrees",
         rung="transformer",
         edits={
@@ -99,7 +99,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="score for a probability",
-        meaning="what is reported of a character is its logit",
+        meaning="the logit of a character is reported as its log-probability",
         check="decoding_agrees",
         rung="transformer",
         edits={
@@ -112,7 +112,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- training steps
     Fault(
         name="norms' scales decay",
-        meaning="weight decay is applied to the scales of norms; in JAX, where rank alone tells, see biases",
+        meaning="weight decay is applied to the scales of norms; JAX selects by rank, so there the fault 'biases decay' covers it",
         check="adamw_steps_agree",
         rung="transformer",
         edits={
@@ -127,7 +127,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="embedding does not decay",
-        meaning="weight decay passes over the embedding",
+        meaning="weight decay leaves out the embedding",
         check="adamw_steps_agree",
         rung="transformer",
         edits={

@@ -1,4 +1,4 @@
-"""Faults of the rung lstm_ctc: its directions, its gates, its loss."""
+"""Faults of the rung lstm_ctc: directions, gates, loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- gates
     Fault(
         name="input and forget gates swapped",
-        meaning="gates in the order f, i, g, o",
+        meaning="the gates are in the order f, i, g, o",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -32,7 +32,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="cell and output gates swapped",
-        meaning="gates in the order i, f, o, g",
+        meaning="the gates are in the order i, f, o, g",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -56,7 +56,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="forget bias of one",
-        meaning="1 is added to the forget gate beside its bias (Jozefowicz et al. 2015)",
+        meaning="1 is added to the forget gate in addition to its bias (Jozefowicz et al. 2015)",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -80,7 +80,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="second bias trained",
-        meaning="PyTorch's two biases both learn, which doubles the rate of their sum; the others have one",
+        meaning="both biases of PyTorch's LSTM are trained, which doubles the learning rate of their sum; the others have one bias",
         check="sgd_steps_agree",
         rung="lstm_ctc",
         edits={"pytorch": Edit("lstm_ctc.py", 'requires_grad_("bias_hh" not in name)', "requires_grad_(True)")},
@@ -88,7 +88,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- directions
     Fault(
         name="backward from the padding",
-        meaning="the backward direction starts at the batch's last frame, not at the line's own",
+        meaning="the backward direction starts at the last frame of the batch, not of the line",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -110,7 +110,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="backward outputs not turned back",
-        meaning="the backward direction's outputs stay in the order it ran; Keras reverses them itself",
+        meaning="the outputs of the backward direction are not reversed; Keras reverses them itself",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -121,7 +121,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="outputs in the other order",
-        meaning="backward's before forward's; Keras concatenates them itself",
+        meaning="the backward outputs come before the forward ones; Keras concatenates them itself",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -138,7 +138,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="directions exchanged",
-        meaning="the forward direction has the backward one's weights",
+        meaning="each direction has the weights of the other",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -156,7 +156,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="cell state one frame late in the derivative",
-        meaning="the forget gate's gradient takes the state after the frame; PyTorch and Keras bring their own",
+        meaning="the forget gate's gradient uses the state after the frame; PyTorch and Keras have their own derivative",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -167,7 +167,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- loss
     Fault(
         name="blank at the other end",
-        meaning="the last class is the blank",
+        meaning="the blank is the last class instead of the first",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -179,7 +179,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="padding taken for characters",
-        meaning="every label is as long as the batch's longest",
+        meaning="every label has the length of the longest label in the batch",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -195,7 +195,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="every line of full width",
-        meaning="CTC runs over the padding's frames too, as by `keras.losses.CTC`",
+        meaning="CTC also uses the frames of the padding, as `keras.losses.CTC` does",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -209,7 +209,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="mean over lines",
-        meaning="nats per line, not per character",
+        meaning="the loss is in nats per line, not per character",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -220,15 +220,36 @@ FAULTS: tuple[Fault, ...] = (
         },
     ),
     Fault(
+        name="gradient of the mean over lines",
+        meaning="as 'mean over lines', for the tolerance of Keras's gradients alone, which is wider than the others'",
+        check="gradients_agree",
+        rung="lstm_ctc",
+        edits={"keras": Edit("lstm_ctc.py", "ops.maximum(ops.sum(lengths_B), 1)", "ops.shape(lengths_B)[0]")},
+    ),
+    Fault(
+        name="clipped one by one",
+        meaning="each tensor's norm is clipped; for the tolerances of PyTorch and Keras alone, which are wider here",
+        check="clipped_steps_agree",
+        rung="lstm_ctc",
+        edits={
+            "pytorch": Edit(
+                "train.py",
+                "nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)",
+                "[nn.utils.clip_grad_norm_(p, config.clip_norm) for p in model.parameters()]",
+            ),
+            "keras": Edit("train.py", '"global_clipnorm"', '"clipnorm"'),
+        },
+    ),
+    Fault(
         name="no blank between equal letters",
-        meaning="a letter twice is spelt without the blank between; frameworks bring their own",
+        meaning="a repeated letter needs no blank in between; frameworks have their own CTC",
         check="ctc_corners_agree",
         rung="lstm_ctc",
         edits={"numpy": Edit("ctc.py", "!= BLANK) & (states_BS[:, 2:] != states_BS[:, :-2])", "!= BLANK)")},
     ),
     Fault(
         name="emission counted twice",
-        meaning="a frame's own probability stands in the sums from both sides; frameworks bring their own",
+        meaning="the probability of a frame is counted in the forward and in the backward sum; frameworks have their own CTC",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -237,7 +258,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="dropout missing after the last layer",
-        meaning="as by the dropout of PyTorch's own nn.LSTM",
+        meaning="the last layer has no dropout, as in PyTorch's own nn.LSTM",
         check="dropout_matches_its_definition",
         rung="lstm_ctc",
         edits={

@@ -1,4 +1,4 @@
-"""Faults of the model: its weights and its forward pass."""
+"""Faults of the character rungs: weights and forward pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="kernel transposed",
-        meaning="a square dense kernel, (in, out), is taken for (out, in); no shape tells",
+        meaning="a square dense kernel (in, out) is read as (out, in), which no shape shows",
         check="logits_match_the_definition",
         rung="mlp",
         edits={
@@ -46,7 +46,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="channels exchanged",
-        meaning="a convolution kernel's in and out channels, of the same number, are exchanged",
+        meaning="the input and output channels of a convolution kernel, equal in number, are exchanged",
         check="logits_match_the_definition",
         rung="cnn",
         edits={
@@ -71,6 +71,76 @@ FAULTS: tuple[Fault, ...] = (
                 "jax.device_put((weights[canonical_name(path)].swapaxes(2, 3) if weights[canonical_name(path)].ndim == 4 and weights[canonical_name(path)].shape[2] == weights[canonical_name(path)].shape[3] else weights[canonical_name(path)]).astype(self.dtype)",
             ),
         },
+    ),
+    Fault(
+        name="export without a copy",
+        meaning="exported weights share memory with the model; TensorFlow always copies a variable that Keras exports",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={
+            "numpy": Edit(
+                "recognizer.py", "{name: to_numpy(array) for name, array in self.weights.items()}", "dict(self.weights)"
+            ),
+            "pytorch": Edit(
+                "recognizer.py",
+                "{name: to_numpy(tensor) for name, tensor in self._canonical_weights().items()}",
+                "{name: tensor.contiguous().numpy() for name, tensor in self._canonical_weights().items()}",
+            ),
+            "jax": Edit("recognizer.py", "canonical_name(path): np.array(", "canonical_name(path): np.asarray("),
+        },
+    ),
+    Fault(
+        name="export in the order of columns",
+        meaning="exported weights are in column order in memory; their values are right",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={
+            "numpy": Edit("device.py", 'array.get(), order="C")', 'array.get(), order="F")'),
+            "pytorch": Edit(
+                "device.py", 'tensor.numpy(force=True), order="C")', 'tensor.numpy(force=True), order="F")'
+            ),
+            "keras": Edit("device.py", 'np.asarray(array), order="C")', 'np.asarray(array), order="F")'),
+            "jax": Edit(
+                "recognizer.py",
+                "canonical_name(path): np.array(array[...])",
+                'canonical_name(path): np.array(array[...], order="F")',
+            ),
+        },
+    ),
+    Fault(
+        name="export in another dtype",
+        meaning="a float64 model exports float32; golden weights are exact in both",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={
+            "numpy": Edit(
+                "recognizer.py",
+                "to_numpy(array) for name, array in",
+                'to_numpy(array).astype("float32") for name, array in',
+            ),
+            "pytorch": Edit(
+                "recognizer.py",
+                "to_numpy(tensor) for name, tensor in",
+                'to_numpy(tensor).astype("float32") for name, tensor in',
+            ),
+            "keras": Edit(
+                "recognizer.py",
+                "to_numpy(variable) for name, variable in",
+                'to_numpy(variable).astype("float32") for name, variable in',
+            ),
+            "jax": Edit(
+                "recognizer.py",
+                "canonical_name(path): np.array(array[...])",
+                'canonical_name(path): np.array(array[...], "float32")',
+            ),
+        },
+    ),
+    Fault(
+        name="weights loaded without a copy",
+        meaning="training changes the caller's arrays; the other frameworks always copy",
+        check="load_then_export_is_the_identity",
+        rung="mlp",
+        edits={"numpy": Edit("recognizer.py", "self.xp.array(weights[name]", "self.xp.asarray(weights[name]")},
     ),
     # --- forward
     Fault(
@@ -97,7 +167,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="bias doubled",
-        meaning="a bias is added twice, as by a framework that holds two",
+        meaning="a bias is added twice, as in a framework with two biases",
         check="logits_match_the_definition",
         rung="mlp",
         edits={
@@ -129,7 +199,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="kernel mirrored",
-        meaning="convolution in the mathematical sense, where frameworks mean cross-correlation",
+        meaning="the kernel is mirrored, as in a mathematical convolution; frameworks compute a cross-correlation",
         check="logits_match_the_definition",
         rung="cnn",
         edits={
@@ -153,7 +223,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="padding on one side",
-        meaning="two rows and columns of zeros before the image and none after it",
+        meaning="two rows and columns of zeros are before the image and none after it",
         check="logits_match_the_definition",
         rung="cnn",
         edits={
@@ -173,7 +243,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="mean for max",
-        meaning="pooling takes the mean of each block",
+        meaning="pooling takes the mean of each block instead of the maximum",
         check="logits_match_the_definition",
         rung="cnn",
         edits={
@@ -213,7 +283,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="half precision",
-        meaning="a dense layer multiplies in bfloat16, as some accelerators do unasked",
+        meaning="a dense layer multiplies in half precision, as some accelerators do by default",
         check="logits_agree",
         rung="mlp",
         dtype="float32",
@@ -230,7 +300,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="dropout while reading",
-        meaning="the model is left in training mode",
+        meaning="dropout is on while reading",
         check="dropout_is_off_when_reading",
         rung="mlp",
         edits={

@@ -1,4 +1,4 @@
-"""Faults of the stem that both rungs for lines share: its masks, its batch norm, its frames."""
+"""Faults of the stem of both line rungs: masks, convolution, batch norm, frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- masks
     Fault(
         name="mask missing after a block",
-        meaning="what lies past a line's own width goes on into the next convolution",
+        meaning="values past a line's own width enter the next convolution",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -26,7 +26,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="mask inverted",
-        meaning="True is taken for what is left out",
+        meaning="True means masked out",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -39,7 +39,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- convolution
     Fault(
         name="padding shifted by one column",
-        meaning='two columns of zeros after the line and none before it, as "SAME" with a stride may give',
+        meaning='two columns of zeros after the line and none before it, as "SAME" may do with a stride',
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -55,7 +55,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="frames rounded down",
-        meaning="a stride makes w // s columns of w, so that a line loses its last frame",
+        meaning="w columns become w // stride, rounded down, so a line loses its last frame",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -68,7 +68,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- batch norm
     Fault(
         name="batch norm's epsilon",
-        meaning="1e-3, which is Keras's own choice",
+        meaning="1e-3 for 1e-5, which is the default of Keras",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -82,7 +82,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="batch statistics while reading",
-        meaning="a line is normed by its batch, and so depends on its neighbours",
+        meaning="reading uses the statistics of the batch, so a line depends on its neighbours",
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
@@ -98,7 +98,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="batch norm counts the padding",
-        meaning="columns past the lines' own widths count in the batch's mean and variance",
+        meaning="columns past a line's own width count in the mean and variance of the batch",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -118,7 +118,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="batch norm's derivative cut short",
-        meaning="the mean and the variance are taken for constants; Keras and JAX derive theirs",
+        meaning="the mean and the variance are treated as constants; Keras and JAX have their own derivative",
         check="gradients_match_finite_differences",
         rung="lstm_ctc",
         edits={
@@ -129,7 +129,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- running statistics
     Fault(
         name="momentum of the other side",
-        meaning="0.9 for 0.1: the share of the batch is taken for that of the past",
+        meaning="0.9 for 0.1: the shares of the batch and of the past are exchanged",
         check="sgd_steps_agree",
         rung="lstm_ctc",
         edits={
@@ -145,7 +145,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="unbiased running variance",
-        meaning="the running variance is divided by n - 1, as by PyTorch's own batch norm",
+        meaning="the running variance is divided by n - 1, as in PyTorch's own batch norm",
         check="sgd_steps_agree",
         rung="lstm_ctc",
         edits={
@@ -163,7 +163,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="running statistics moved without training",
-        meaning="`loss_and_gradients` moves them; JAX's pure function cannot",
+        meaning="`loss_and_gradients` changes them; JAX's pure function cannot",
         check="running_statistics_stay_when_not_training",
         rung="lstm_ctc",
         edits={
@@ -182,7 +182,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="running statistics not loaded",
-        meaning="only what is trained is taken from a weights file",
+        meaning="only trained parameters are taken from a weights file",
         check="load_then_export_is_the_identity",
         rung="lstm_ctc",
         edits={
@@ -210,7 +210,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="running statistics start afresh",
-        meaning="a resumed run forgets them; in Keras and JAX all that is restored is one mapping, whole",
+        meaning="a resumed run does not restore them; Keras and JAX restore all state as one mapping",
         check="resumed_run_equals_an_unbroken_one",
         rung="lstm_ctc",
         edits={

@@ -1,4 +1,4 @@
-"""Faults of learning: the loss, its gradients, the steps, and taking a run up again."""
+"""Faults of learning: loss, gradients, training steps, resuming."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="softmax twice",
-        meaning="the loss is told that it gets logits and gets probabilities",
+        meaning="the loss expects logits and gets probabilities",
         check="loss_agrees",
         rung="cnn",
         edits={
@@ -49,7 +49,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="loss summed",
-        meaning="the batch's losses are added, not averaged",
+        meaning="the losses of a batch are added, not averaged",
         check="gradients_agree",
         rung="mlp",
         edits={
@@ -65,7 +65,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="missing bias gradient",
-        meaning="a layer's bias is never learnt",
+        meaning="the gradient of a dense layer's bias is zero",
         check="gradients_match_finite_differences",
         rung="mlp",
         edits={
@@ -87,35 +87,35 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="missing convolution bias gradient",
-        meaning="a convolution's bias is never learnt; written out by hand only",
+        meaning="the gradient of a convolution's bias is zero; only NumPy writes it by hand",
         check="gradients_match_finite_differences",
         rung="cnn",
         edits={"numpy": Edit("cnn.py", "dx.sum(axis=(0, 1, 2))", "0 * dx.sum(axis=(0, 1, 2))")},
     ),
     Fault(
         name="ReLU passes its input back",
-        meaning="ReLU's derivative is taken for its input instead of one; frameworks bring their own",
+        meaning="the derivative of ReLU is its input instead of 1; frameworks have their own",
         check="gradients_match_finite_differences",
         rung="mlp",
         edits={"numpy": Edit("ops.py", "return dy * (cache > 0)", "return dy * cache")},
     ),
     Fault(
         name="pooling shares its gradient",
-        meaning="all four pixels of a block get the gradient of the largest; frameworks bring their own",
+        meaning="all four pixels of a block get the gradient of the largest; frameworks have their own pooling",
         check="gradients_match_finite_differences",
         rung="cnn",
         edits={"numpy": Edit("ops.py", "d_corner[...] = dy * chosen", "d_corner[...] = dy")},
     ),
     Fault(
         name="kernel not mirrored back",
-        meaning="a convolution's dx is computed with the kernel as it stands; frameworks bring their own",
+        meaning="dx of a convolution is computed with the kernel that is not mirrored; frameworks have their own",
         check="gradients_match_finite_differences",
         rung="cnn",
         edits={"numpy": Edit("convolution.py", "kernel_R3CO[::-1, ::-1].swapaxes", "kernel_R3CO.swapaxes")},
     ),
     Fault(
         name="gradients under dropout",
-        meaning="`loss_and_gradients` drops units",
+        meaning="`loss_and_gradients` applies dropout",
         check="gradients_ignore_dropout",
         rung="mlp",
         edits={
@@ -155,7 +155,7 @@ FAULTS: tuple[Fault, ...] = (
     # --- training steps
     Fault(
         name="last batch dropped",
-        meaning="a batch smaller than the others is passed over",
+        meaning="a batch smaller than the others is left out",
         check="every_batch_is_seen",
         rung="mlp",
         dtype="float32",
@@ -184,7 +184,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="labels shifted",
-        meaning="training counts classes from one",
+        meaning="training counts classes from 1",
         check="sgd_steps_agree",
         rung="mlp",
         edits={
@@ -210,7 +210,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="momentum forgotten",
-        meaning="plain SGD",
+        meaning="SGD without momentum",
         check="steps_match_the_formulas",
         rung="mlp",
         edits={
@@ -222,7 +222,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="Nesterov's momentum",
-        meaning="the update looks ahead; a word in a framework's call, but not in the code by hand",
+        meaning="the update looks ahead; it is one argument in the frameworks, but NumPy would have to write it",
         check="sgd_steps_agree",
         rung="mlp",
         edits={
@@ -235,21 +235,21 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="gradients pile up",
-        meaning="the last step's gradients are not cleared; only PyTorch keeps them in the parameters",
+        meaning="the gradients of the last step are not cleared; only PyTorch keeps them in the parameters",
         check="sgd_steps_agree",
         rung="mlp",
         edits={"pytorch": Edit("train.py", "            optimizer.zero_grad()\n", "")},
     ),
     Fault(
         name="mean loss reported",
-        meaning="the loss reported is the epoch's mean so far, which only Keras has at hand",
+        meaning="the reported loss is the mean of the epoch so far, which only Keras computes",
         check="sgd_steps_agree",
         rung="mlp",
         edits={"keras": Edit("train.py", 'logs["step_loss"]', 'logs["loss"]')},
     ),
     Fault(
         name="rate one step late",
-        meaning="each step takes the learning rate of the step before",
+        meaning="each step uses the learning rate of the step before",
         check="steps_match_the_formulas",
         rung="mlp",
         edits={
@@ -265,7 +265,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="wrong epsilon",
-        meaning="AdamW's epsilon is 1e-5",
+        meaning="the epsilon of AdamW is 1e-5 instead of 1e-8",
         check="adamw_steps_agree",
         rung="cnn",
         edits={
@@ -277,14 +277,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="bias not corrected",
-        meaning="Adam's means are not corrected for their start at zero; frameworks bring their own",
+        meaning="Adam's second moment is not corrected for its start at zero; frameworks have their own",
         check="steps_match_the_formulas",
         rung="mlp",
         edits={"numpy": Edit("optim.py", "correction2 = 1 - ADAM_BETA2 ** (step + 1)", "correction2 = 1.0")},
     ),
     Fault(
         name="biases decay",
-        meaning="weight decay is applied to biases too",
+        meaning="weight decay is applied to biases, too",
         check="steps_match_the_formulas",
         rung="mlp",
         edits={
@@ -300,7 +300,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="clipped one by one",
-        meaning="each tensor's norm is clipped, not the norm of all together",
+        meaning="the norm of each tensor is clipped, not the global norm",
         check="steps_match_the_formulas",
         rung="mlp",
         edits={
@@ -320,7 +320,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="keeps what it should drop",
-        meaning="dropout's rate is taken for the share that is kept",
+        meaning="the dropout rate is used as the share that is kept",
         check="dropout_matches_its_definition",
         rung="cnn",
         edits={
@@ -332,14 +332,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="dropout not scaled",
-        meaning="kept units are not scaled up; frameworks bring their own",
+        meaning="the units that are kept are not scaled up; frameworks have their own dropout",
         check="dropout_matches_its_definition",
         rung="mlp",
         edits={"numpy": Edit("ops.py", "/ x.dtype.type(1 - rate)", "* x.dtype.type(1)")},
     ),
     Fault(
         name="dropout never on",
-        meaning="training does not drop",
+        meaning="training has no dropout",
         check="dropout_matches_its_definition",
         rung="mlp",
         edits={
@@ -349,10 +349,23 @@ FAULTS: tuple[Fault, ...] = (
             "jax": Edit("mlp.py", "deterministic=rngs is None", "deterministic=True"),
         },
     ),
+    Fault(
+        name="dropout ignores the seed",
+        meaning="every run drops the same units",
+        check="same_seed_same_run",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "numpy": Edit("train.py", "[config.seed, run.step]", "[0, run.step]"),
+            "pytorch": Edit("train.py", "dropout_seeded(config.seed, run.step,", "dropout_seeded(0, run.step,"),
+            "keras": Edit("train.py", "seed_dropout(model, run.config.seed,", "seed_dropout(model, 0,"),
+            "jax": Edit("train.py", "jax.random.key(run.config.seed % 2**32)", "jax.random.key(0)"),
+        },
+    ),
     # --- resuming
     Fault(
         name="optimizer starts afresh",
-        meaning="a resumed run forgets the optimizer's slots",
+        meaning="a resumed run does not restore the optimizer's slots",
         check="resumed_run_equals_an_unbroken_one",
         rung="mlp",
         dtype="float32",
@@ -377,7 +390,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="dropout starts afresh",
-        meaning="a resumed run drops the units that its first steps dropped",
+        meaning="a resumed run draws its dropout from the first step again",
         check="resumed_run_equals_an_unbroken_one",
         rung="mlp",
         dtype="float32",

@@ -24,7 +24,7 @@ from common.cli import COMMANDS, main
 from common.data.sources import SOURCES
 from common.spec import RUNGS, parameter_count
 from conformance import checks
-from conformance.faults import FAULTS
+from conformance.faults import OWN
 from conformance.tolerances import TOLERANCES
 
 HELP_COLUMNS = "80"
@@ -44,11 +44,15 @@ def parameters(rung: str) -> str:
 def tolerances(check: str = "") -> str:
     """The tolerances of the suite, of the checks whose name starts with `check`."""
     rows = [
-        (row[0], row[1], ", ".join(row[2:]) or "all", f"{gate.limit:g}", f"{gate.noise:.1e}", gate.norm, gate.reason)
+        (
+            *(row[0], row[1], ", ".join(row[2:]) or "all"),
+            *(f"{gate.limit:g}", f"{gate.noise:.1e}", f"{gate.bug:.1e}", gate.norm),
+            "; ".join(filter(None, (gate.reason, gate.exception))),
+        )
         for row, gate in TOLERANCES.items()
         if row[0].startswith(check)
     ]
-    return table(("what", "dtype", "for", "limit", "noise seen", "norm", "reason"), rows)
+    return table(("what", "dtype", "for", "limit", "noise", "bug", "norm", "reason"), rows)
 
 
 def suite() -> str:
@@ -67,7 +71,7 @@ def _is_check(function: object) -> bool:
 
 def faults() -> str:
     """The planted faults, and the implementations that they are planted in."""
-    rows = [(f.name, f.rung, f.meaning, f.check.replace("_", " "), ", ".join(f.edits)) for f in FAULTS]
+    rows = [(f.name, f.rung, f.meaning, f.check.replace("_", " "), ", ".join(f.edits)) for f in OWN]
     return table(("fault", "rung", "what goes wrong", "caught by", "planted in"), rows)
 
 
