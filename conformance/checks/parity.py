@@ -151,7 +151,7 @@ def gradients_are_the_same_twice(subject: Subject) -> float:
     model = subject.model(spec, weights)
     first_loss, first = model.loss_and_gradients(batch)
     second_loss, second = model.loss_and_gradients(batch)
-    hold_exactly(model.export_weights(), weights)
+    hold_exactly(model.export_weights(), in_dtype(weights, subject.dtype))
     if subject.device == "cpu":
         return hold_exactly({"loss": np.array(second_loss), **second}, {"loss": np.array(first_loss), **first})
     worst = subject.hold("loss", {"loss": np.array(second_loss)}, {"loss": np.array(first_loss)})
