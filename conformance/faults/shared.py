@@ -23,4 +23,11 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={COMMON: Edit("spec.py", "BATCH_NORM_MOMENTUM = 0.1", "BATCH_NORM_MOMENTUM = 0.01")},
     ),
+    Fault(
+        name="cross-entropy summed",
+        meaning="the validation loss is the sum over the examples, not their mean",
+        check="common/tests/test_metrics.py::test_cross_entropy_of_equal_logits_is_log_of_the_number_of_classes",
+        rung="",
+        edits={COMMON: Edit("metrics.py", "labels_N].mean())", "labels_N].sum())")},
+    ),
 )

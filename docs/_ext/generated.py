@@ -70,8 +70,11 @@ def _is_check(function: object) -> bool:
 
 
 def faults() -> str:
-    """The planted faults, and the implementations that they are planted in."""
-    rows = [(f.name, f.rung, f.meaning, f.check.replace("_", " "), ", ".join(f.edits)) for f in OWN]
+    """The planted faults, and the packages that they are planted in."""
+    rows = [
+        (f.name, f.rung or "all", f.meaning, f.check.rpartition("::")[2].replace("_", " "), ", ".join(f.edits))
+        for f in OWN
+    ]
     return table(("fault", "rung", "what goes wrong", "caught by", "planted in"), rows)
 
 
