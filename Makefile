@@ -29,7 +29,7 @@ docs: .venv/installed
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html
 
 compare: .venv/installed ## a first look in ten minutes; `make compare TIER=quick` for figures to publish
-	$(BIN)/fourhands compare --tier $(TIER) --out report
+	$(BIN)/fourhands compare --tier $(TIER) --out report$(if $(filter-out first,$(TIER)),-$(TIER))
 
 clean:
 	rm -rf .venv docs/_build

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.atomic import write_atomically
+from conformance.plugin import LEFT_OUT
 from conformance.tolerances import tolerance
 
 Entry = dict[str, Any]
@@ -57,9 +59,9 @@ class Report:
         for name, count in self.faults_by_implementation().items():
             terminalreporter.write_line(f"planted faults caught in {name}: {count['caught']} of {count['planted']}")
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._path is not None:
-            self.write(self._path)
+            self.write(self._path, session.config.stash[LEFT_OUT])
 
     def of_kind(self, kind: str) -> list[Entry]:
         """The entries in the order of the suite, which is not the order in which parallel tests end."""
@@ -72,8 +74,8 @@ class Report:
         caught = Counter(fault["implementation"] for fault in tried if fault["outcome"] == "passed")
         return {name: {"planted": planted[name], "caught": caught[name]} for name in sorted(planted)}
 
-    def write(self, path: Path) -> None:
-        """Write the JSON file."""
+    def write(self, path: Path, left_out: Mapping[str, Mapping[str, int]]) -> None:
+        """Write the JSON file; `left_out` is what the tier left out: kind of test to name to number of tests."""
         by_implementation = self.faults_by_implementation()
         content = {
             "summary": Counter(check["outcome"] for check in self.of_kind("checks")),
@@ -84,6 +86,7 @@ class Report:
                 "by_implementation": by_implementation,
                 "each": self.of_kind("faults"),
             },
+            "left_out": {kind: dict(names) for kind, names in left_out.items() if kind != "slow"},
         }
         write_atomically(path, json.dumps(content, indent=1).encode())
 
