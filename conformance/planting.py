@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,19 +89,35 @@ def settings_file() -> Path | None:
     return found if found.exists() and (root / COMMON / "tests").is_dir() else None
 
 
-def run_test_of_common(test: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run one test of `common`, by its id, on the copy of `common` in `folder`."""
+def run_tests_of_common(tests: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run tests of `common`, by their ids, on the copy of `common` in `folder`.
+
+    Shapes are not checked: a fault must be caught by what the test asserts, and preparing those checks takes several
+    times longer than the test.
+    """
     settings = settings_file()
     assert settings is not None
     shutil.copy(settings, folder)
     path = os.pathsep.join([str(folder), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "pytest", test, "--numprocesses", "0", "-q", "-p", "no:cacheprovider"]
+    # instead of the options in pyproject.toml
+    options = ["-o", "addopts=", "--import-mode=importlib", "-p", "conformance.plugin", "-p", "no:cacheprovider"]
     return subprocess.run(
-        command,
+        [sys.executable, "-m", "pytest", *tests, *options, "-q", "-rfE", "--tb=short", "--color=no"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path, "COLUMNS": "300"},  # or the summary is cut off before the reason
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
+
+
+def broken(output: str) -> list[str]:
+    """The tests of pytest's summary that failed for another reason than an assertion, such as a NameError.
+
+    Such a fault only breaks the code. It does not show that the test sees a wrong result.
+    """
+    failed = [line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return [
+        line for line in failed if not re.match(r"FAILED .* - (assert |AssertionError|Failed: DID NOT RAISE)", line)
+    ]

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.charset import Charset
+from common.config import TrainConfig
 from common.data import prepared, sources
 from common.data.config import DataConfig
-from common.data.dataset import Refused
+from common.data.dataset import SPLITS, Refused
 from common.data.lines import LineDataset, LineSplit
 from common.errors import UserError
+from common.spec import LSTMCTCSpec
+from common.tasks import LINES
 from common.tests.conftest import Command
 from common.tests.loading import load, load_lines
 
@@ -90,6 +95,39 @@ def test_a_larger_subset_holds_the_smaller_one(lines: dict[str, list[tuple[str, 
         load_lines("iam_lines", height=8, examples=28)
     with pytest.raises(UserError, match=r"data\.examples is -1; it must be at least 1, or 0 for all"):
         load_lines("iam_lines", height=8, examples=-1)
+
+
+def test_augmentation_changes_training_batches_and_no_other_line(lines: dict[str, list[tuple[str, int]]]) -> None:
+    lines["validation"], lines["test"] = [("a1", 40), ("a2", 60)] * 3, [("a3", 40), ("a4", 50)] * 3
+    dataset = load_lines("iam_lines", height=8)
+    spec = LINES.decide(LSTMCTCSpec(num_classes=2, height=8), dataset)
+
+    def plain(images_BHW1: np.ndarray, widths_B: np.ndarray) -> np.ndarray:
+        """Whether each image has the value 9 in all of its columns, as the source made it."""
+        own_BW = np.arange(images_BHW1.shape[2]) < widths_B[:, None]
+        same_BHW = np.rint(images_BHW1[..., 0] * 255) == 9 * own_BW[:, None]
+        return same_BHW.all(axis=(1, 2))
+
+    no_limit: Any = SimpleNamespace(frames=None)  # an augmented line may have any number of frames
+    for augment in (False, True):
+        train = TrainConfig(batch_size=8, augment=augment)
+        for epoch in range(2):
+            for batch in LINES.batches(dataset, no_limit, train).epoch(epoch):
+                assert plain(batch.images_BHW1, batch.widths_B).all() != augment
+
+    read: list[int] = []
+
+    def logits(images_BHW1: np.ndarray, widths_B: np.ndarray) -> np.ndarray:
+        assert plain(images_BHW1, widths_B).all(), "evaluation reads the lines as they are"
+        read.extend(widths_B)
+        return np.zeros((len(widths_B), 99, spec.num_classes), np.float32)
+
+    recognizer: Any = SimpleNamespace(spec=spec, logits=logits)
+    for name in SPLITS:
+        split = dataset.split(name)
+        LINES.evaluate(recognizer, dataset.charset, split, dataset.charset)
+        assert set(read) == set(split.widths_N), name
+        read.clear()
 
 
 def test_data_for_another_task_is_refused_and_fitting_data_is_named() -> None:

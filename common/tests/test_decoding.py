@@ -13,10 +13,12 @@ import pytest
 from common.data.lines import pad_labels
 from common.metrics import log_softmax
 from common.reading.decoding import ctc_beam, ctc_character_confidence, ctc_greedy, ctc_log_likelihood, decoded_texts
-from common.reading.ngram import CharacterNgram
+from common.reading.ngram import CharacterNgram, NgramCounts, Prior
+from common.reading.search import Search
 
 Text = tuple[int, ...]
 FRAMES_B = np.array([5, 5, 4, 3, 2, 1])
+TRAINING_TEXTS = [np.array(text) for text in ([1, 2, 3], [1, 2], [3, 3])]
 
 
 def scores(seed: int = 0, classes: int = 4) -> np.ndarray:
@@ -104,23 +106,38 @@ def test_wide_beam_finds_the_most_probable_text(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_wide_beam_with_a_prior_finds_the_text_that_is_best_by_both(seed: int) -> None:
-    ngram = CharacterNgram.estimate([np.array(t) for t in ([1, 2, 3], [1, 2], [3, 3])], 4, order=3)
+    ngram = CharacterNgram.estimate(TRAINING_TEXTS, 4, order=3)
     log_probs_BTK = scores(seed)
     found = ctc_beam(log_probs_BTK, FRAMES_B, width=400, ngram=ngram, ngram_weight=0.7, length_bonus=0.4)
-
-    def total(text: Text, probability: float) -> float:
-        state, prior = ngram.start, 0.0
-        for k in (*text, 0):
-            prior += float(ngram.log_probs_SK[state, k])
-            state = ngram.next_SK[state, k]
-        return float(np.log(probability)) + 0.7 * prior + 0.4 * len(text)
-
     changed = 0
     for text, log_probs_TK, frames in zip(found, log_probs_BTK, FRAMES_B, strict=True):
         every = probabilities(log_probs_TK[:frames])
-        assert tuple(text.tolist()) == max(every, key=lambda text: total(text, every[text]))
+        assert tuple(text.tolist()) == best_by_both(every, ngram, weight=0.7, bonus=0.4)
         changed += tuple(text.tolist()) != max(every, key=every.__getitem__)
     assert seed or changed, "this test needs a prior that makes a difference"
+
+
+def best_by_both(every: dict[Text, float], ngram: CharacterNgram, *, weight: float, bonus: float) -> Text:
+    """The text with the highest sum of its log likelihood, its weighed prior and a bonus per character."""
+
+    def total(text: Text) -> float:
+        state, prior = ngram.start, 0.0
+        for k in (*text, 0):
+            prior += float(ngram.log_probs_SK[state, k])
+            state = int(ngram.next_SK[state, k])
+        return float(np.log(every[text])) + weight * prior + bonus * len(text)
+
+    return max(every, key=total)
+
+
+@pytest.mark.parametrize(("weight", "bonus"), [(0.0, 0.0), (0.7, 0.4), (1.5, 0.0), (0.2, 3.0)])
+def test_search_uses_the_weight_and_the_bonus_of_its_prior(weight: float, bonus: float) -> None:
+    counts = NgramCounts.of(TRAINING_TEXTS, 4, order=3)
+    search = Search(beam=400, prior=Prior(counts=counts, weight=weight, length_bonus=bonus))
+    found, ngram = search(scores(), FRAMES_B), CharacterNgram.from_counts(counts)
+    for text, log_probs_TK, frames in zip(found, scores(), FRAMES_B, strict=True):
+        every = probabilities(log_probs_TK[:frames])
+        assert tuple(text.tolist()) == best_by_both(every, ngram, weight=weight, bonus=bonus)
 
 
 def test_narrow_beam_is_hardly_worse_than_a_wide_one() -> None:
