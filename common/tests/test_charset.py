@@ -29,7 +29,7 @@ def test_classes_of_single_characters_start_at_0() -> None:
 
 
 def test_a_charset_of_texts_is_in_the_order_of_code_points() -> None:
-    assert Charset.of(["be", "", "Äb a"]).characters == (" ", "a", "b", "e", "Ä")
+    assert Charset.of(["be", "", "Äb aB"]).characters == (" ", "B", "a", "b", "e", "Ä")
 
 
 def test_translation_matches_characters_by_name() -> None:
