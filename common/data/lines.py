@@ -97,7 +97,7 @@ def frames_needed(label: Sequence[int] | str | Int[np.ndarray, "_"]) -> int:
 
     Source: Graves et al. 2006.
     """
-    return len(label) + sum(a == b for a, b in pairwise(label))
+    return len(label) + sum(int(a == b) for a, b in pairwise(label))
 
 
 def bucket_widths(widths_N: Int[np.ndarray, "N"], buckets: int = BUCKETS) -> Int[np.ndarray, "_"]:
