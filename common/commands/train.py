@@ -18,6 +18,7 @@ from common.errors import unknown_name
 from common.recognizer import Device
 from common.spec import RUNGS, Spec
 from common.tasks import task_of
+from common.training.folder import RunFolder
 
 SpecT = TypeVar("SpecT", bound=Spec)
 
@@ -67,7 +68,7 @@ class Train(Generic[SpecT]):
         reached = task_of(self.rung).measure.sentence(result)
         took = f"after {result['seconds']:.0f} s of training"
         print(f"{self.rung} in {self.framework} on {self.data}: {reached} {took}")
-        prior = ", prior.safetensors" if (self.out / "prior.safetensors").exists() else ""
+        prior = ", prior.safetensors" if RunFolder(self.out).prior.exists() else ""
         print(f"kept in {self.out}: weights.safetensors{prior}, result.json, curves.png, readings.png, confusion.png")
         return 0
 

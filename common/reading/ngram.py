@@ -8,6 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,11 @@ class Prior:
     """Factor of the n-gram's log probability."""
     length_bonus: float
     """Added to the score per character, because the n-gram favours short texts."""
+
+    @cached_property
+    def ngram(self) -> CharacterNgram:
+        """The n-gram, estimated at the first use."""
+        return CharacterNgram.from_counts(self.counts)
 
 
 def save_prior(path: Path, prior: Prior, charset: Charset) -> None:

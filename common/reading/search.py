@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from common.errors import UserError
 from common.reading.decoding import Classes, ctc_beam, ctc_greedy
-from common.reading.ngram import CharacterNgram, Prior
+from common.reading.ngram import Prior
 
 # B batch, T frames, K classes
 
@@ -32,10 +31,6 @@ class Search:
         if self.beam < 0:
             raise UserError(f"--beam is {self.beam}; it must be at least 1, or 0 for the best path")
 
-    @cached_property
-    def _ngram(self) -> CharacterNgram | None:
-        return CharacterNgram.from_counts(self.prior.counts) if self.prior else None
-
     def __call__(self, log_probs_BTK: Float[np.ndarray, "B T K"], frames_B: Int[np.ndarray, "B"]) -> Classes:
         """The classes of each line's characters."""
         if not self.beam:
@@ -46,7 +41,7 @@ class Search:
             log_probs_BTK,
             frames_B,
             width=self.beam,
-            ngram=self._ngram,
+            ngram=self.prior.ngram,
             ngram_weight=self.prior.weight,
             length_bonus=self.prior.length_bonus,
         )

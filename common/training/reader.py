@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from common.errors import UserError
+from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import Search
 from common.recognizer import Device, Recognizer
 from common.tasks import task_of
-from common.training.trained import open_recognizer, open_search, open_weights
+from common.training.trained import open_prior, open_recognizer, open_weights
 from common.weights import WeightsFile
 
 
@@ -70,10 +72,15 @@ class Reader:
         """Read several images, in batches; see `read`."""
         if not images:
             return []
-        search: Search = open_search(self.run, self.content, beam=beam, ngram=ngram)
         task = task_of(self.content.spec)
+        task.check_search(self.content.spec, beam=beam, ngram=ngram)
+        search = Search(beam=beam, prior=self._prior if ngram else None)
         prepared = [self._prepared(image) for image in images]
         return task.read(self.recognizer, self.content.charset, prepared, search)
+
+    @cached_property
+    def _prior(self) -> Prior:
+        return open_prior(self.run, self.content)  # once: its estimation takes a second
 
     def _prepared(self, image: Any) -> UInt8[np.ndarray, "H W"]:
         from PIL.Image import Image

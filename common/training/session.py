@@ -151,11 +151,11 @@ class Session:
                 "peak_memory_mb": memory,
                 "versions": software,
             }
-            summary = result
             from common.report.figures import draw_run  # matplotlib is slow to import
 
             folder.write_predictions(evaluation.predictions())
             draw_run(folder.path, folder.metrics, task, evaluation, dataset.name)
+            summary = result  # only now: a run that fails before has not ended
         finally:
             for recorder in recorders:
                 recorder.close(summary)

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.data.config import DataConfig
 from common.errors import NotInstalled, UserError
-from common.reading.ngram import load_prior
+from common.reading.ngram import Prior, load_prior
 from common.reading.search import Search
 from common.recognizer import Device, Recognizer, load_implementation
 from common.tasks import task_of
@@ -40,10 +40,16 @@ def open_search(run: Path, content: WeightsFile, *, beam: int, ngram: bool) -> S
         UserError: a search that the model cannot use, or a language model that is missing or damaged.
     """
     task_of(content.spec).check_search(content.spec, beam=beam, ngram=ngram)
-    if not ngram:
-        return Search(beam=beam)
-    folder = run if run.is_dir() else run.parent
-    return Search(beam=beam, prior=load_prior(folder / PRIOR, content.charset))
+    return Search(beam=beam, prior=open_prior(run, content) if ngram else None)
+
+
+def open_prior(run: Path, content: WeightsFile) -> Prior:
+    """The character language model that lies beside the weights.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return load_prior((run if run.is_dir() else run.parent) / PRIOR, content.charset)
 
 
 def open_recognizer(content: WeightsFile, framework: str | None, device: Device) -> tuple[Recognizer, str, str]:
