@@ -1,6 +1,6 @@
 """Batches: what one training step sees, on the NumPy side of the border."""
 
-# B batch, N examples, H height, W width, L label length
+# B batch, N examples, H height, W width, L label length, h and w half of H and W, M maps
 
 from __future__ import annotations
 
@@ -52,6 +52,30 @@ class LineBatch:
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The arguments of a loss."""
         return self.images_BHW1, self.widths_B, self.labels_BL, self.label_lengths_B
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageBatch:
+    """Pages, padded to one size."""
+
+    images_BHW1: Float[np.ndarray, "B H W 1"]
+    """float32, ink 1 on paper 0; 0 past a page's own rows and columns. H and W are multiples of `UNetSpec.multiple`."""
+    sizes_B2: Int[np.ndarray, "B 2"]
+    """int32, each page's own rows and columns, at least 1."""
+    targets_BhwM: UInt8[np.ndarray, "B h w M"]
+    """What the maps are to show, at half the resolution: 1 or 0; see `common.data.page_targets`."""
+    counts_Bhw: UInt8[np.ndarray, "B h w"]
+    """1 for the pixels that count in the loss; 0 past a page's own size, and where the truth is not known."""
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """The arguments of `Recognizer.logits`."""
+        return self.images_BHW1, self.sizes_B2
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of a loss."""
+        return self.images_BHW1, self.sizes_B2, self.targets_BhwM, self.counts_Bhw
 
 
 def to_float(images_NHW: UInt8[np.ndarray, "N H W"]) -> Float[np.ndarray, "N H W 1"]:

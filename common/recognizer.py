@@ -14,18 +14,19 @@ from typing import ClassVar, Literal, Protocol, SupportsFloat, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from common.batch import Batch, LineBatch
+from common.batch import Batch, LineBatch, PageBatch
 from common.config import TrainConfig
 from common.errors import NotInstalled, unknown_name
 from common.spec import Spec
 
 # B batch, H height, W width, K classes, L label length, T frames, S scores per image or training steps
+# h and w half of H and W, M maps of a page
 
 GROUP = "fourhands.implementations"
 
 Device = Literal["cpu", "gpu"]
 DType = Literal["float32", "float64"]
-AnyBatch = Batch | LineBatch
+AnyBatch = Batch | LineBatch | PageBatch
 State = Mapping[str, np.ndarray]
 """All that a training loop needs to continue: weights, optimizer slots, counters, random state. The loop names them."""
 
@@ -85,15 +86,16 @@ class Recognizer(Protocol):
     def logits(
         self,
         images_BHW1: Float[np.ndarray, "B H W 1"],
-        widths_B: Int[np.ndarray, "B"] | None = None,
+        sizes: Int[np.ndarray, "B"] | Int[np.ndarray, "B 2"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
-    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"] | Float[np.ndarray, "B h w M"]:
         """Unnormalised scores per class. Dropout is off; batch norm uses its running statistics. B is at least 1.
 
         `mlp` and `cnn` take images and return (B, K). `lstm_ctc` also takes the lines' widths (see `LineBatch`) and
         returns (B, T, K), a row per frame. `transformer` also takes labels and returns (B, L + 1, K): row i scores the
         character after the first i, where class 0 is the end of the text. Rows past a line's own frames, or past the
-        end of its text, are zero. A line has the same logits alone and in any batch, whatever its padding.
+        end of its text, are zero. `unet` takes pages and their sizes (see `PageBatch`) and returns (B, h, w, M), zero
+        past a page's own size. A line or a page has the same logits alone and in any batch, whatever its padding.
         """
 
     def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
@@ -101,7 +103,9 @@ class Recognizer(Protocol):
 
         Characters: mean softmax cross-entropy, nats. `lstm_ctc`: Σ -log p(label | frames) ÷ Σ characters.
         `transformer`: Σ cross-entropy ÷ number of targets, which are the characters and the end of each text. Batch
-        norm uses the statistics of the batch, over the lines' own columns; the running statistics do not change.
+        norm uses the statistics of the batch, over the lines' own columns or the pages' own pixels; the running
+        statistics do not change. `unet`: mean binary cross-entropy over the pixels that count, nats, plus the mean over
+        the maps of 1 - (2 Σ score · target + 1) / (Σ score + Σ target + 1).
         """
 
     def fit(self, run: TrainingRun) -> None:

@@ -117,7 +117,7 @@ def _stem(
     statistics: dict[str, list[float]] = {}
     for i, block in enumerate(spec.stem):
         kernel = weights[f"stem.{i}.kernel"].tolist()
-        images = [_convolve(image, kernel, block.stride, block.padding) for image in images]
+        images = [_convolve(image, kernel, block.strides[0], block.padding) for image in images]
         pixels = [pixel for image in images for row in image for pixel in row]
         mean = [sum(p[c] for p in pixels) / len(pixels) for c in range(block.channels)]
         variance = [sum((p[c] - mean[c]) ** 2 for p in pixels) / len(pixels) for c in range(block.channels)]

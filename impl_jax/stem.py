@@ -27,7 +27,7 @@ class ConvBlock(nnx.Module):
     """
 
     def __init__(self, block: Block, *, dtype: np.dtype) -> None:
-        self.stride, self.padding = block.stride, block.padding
+        self.stride, self.padding = block.strides[0], block.padding
         self.kernel = nnx.Param(jnp.zeros((block.rows, 3, block.fan_in, block.channels), dtype))
         self.scale = nnx.Param(jnp.ones(block.channels, dtype))
         self.bias = nnx.Param(jnp.zeros(block.channels, dtype))
@@ -90,7 +90,7 @@ class Stem(nnx.List):
     def frames(self, widths_B: Int[Array, "B"]) -> Int[Array, "B"]:
         """The number of frames of lines that are `widths_B` pixels wide."""
         for block in self:
-            widths_B = -(-widths_B // block.stride)
+            widths_B = -(-widths_B // block.strides[1])
         return widths_B
 
 

@@ -33,9 +33,9 @@ def forward(
     x_BHWC, caches, statistics = images_BHW1, [], {}
     for i, block in enumerate(spec.stem):
         x_BHWC, conv_cache = convolution(
-            x_BHWC, weights[f"stem.{i}.kernel"], stride=block.stride, padding=block.padding
+            x_BHWC, weights[f"stem.{i}.kernel"], stride=block.strides[0], padding=block.padding
         )
-        widths_B = -(-widths_B // block.stride)
+        widths_B = -(-widths_B // block.strides[1])
         keep_BW = keep_first(widths_B, x_BHWC.shape[2])
         scale_C, bias_C = weights[f"stem.{i}.scale"], weights[f"stem.{i}.bias"]
         norm_cache = None

@@ -56,15 +56,20 @@ class LSTMCTC(nn.Module):
         for name, parameter in self.lstm.named_parameters():
             # PyTorch adds two biases; the second stays zero, or the learning rate of their sum would double
             parameter.requires_grad_("bias_hh" not in name)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropouts = nn.ModuleList(nn.Dropout(share) for share in spec.layer_dropouts)
         self.head = nn.Linear(2 * spec.hidden_dim, spec.num_classes)
+        self.shortcut = nn.Conv1d(spec.frame_dim, spec.num_classes, 3, padding=1) if spec.shortcut_weight else None
 
     def forward(
         self, images_BHW1: Tensor, widths_B: Tensor, labels_BL: Tensor | None = None, *, batch_statistics: bool = False
     ) -> Tensor:
-        x_BTC, frames_B = self.stem(images_BHW1, widths_B, batch_statistics=batch_statistics)
-        for lstm in self.lstm:
-            x_BTC = self.dropout(lstm(x_BTC, frames_B))
+        frames_BTC, frames_B = self.stem(images_BHW1, widths_B, batch_statistics=batch_statistics)
+        return self.read(frames_BTC, frames_B)
+
+    def read(self, x_BTC: Tensor, frames_B: Tensor) -> Tensor:
+        """The stem's frames and their numbers to logits (B, T, K)."""
+        for lstm, dropout in zip(self.lstm, self.dropouts, strict=True):
+            x_BTC = dropout(lstm(x_BTC, frames_B))
         keep_BT = stem.keep_first(frames_B, x_BTC.shape[1])
         logits_BTK: Tensor = self.head(x_BTC) * keep_BT[..., None]
         return logits_BTK
@@ -77,15 +82,27 @@ class LSTMCTC(nn.Module):
 
 # --- loss
 def loss(model: LSTMCTC, images_BHW1: Tensor, widths_B: Tensor, labels_BL: Tensor, label_lengths_B: Tensor) -> Tensor:
-    """Σ -log p(label | frames) ÷ Σ characters, nats. Source: Graves et al. 2006."""
-    logits_BTK = model(images_BHW1, widths_B, batch_statistics=True)
+    """Σ -log p(label | frames) ÷ Σ characters, nats; the shortcut's is added with its weight.
+
+    Source: Graves et al. 2006.
+    """
+    frames_BTC, frames_B = model.stem(images_BHW1, widths_B, batch_statistics=True)
+    total = ctc(model, model.read(frames_BTC, frames_B), widths_B, labels_BL, label_lengths_B)
+    if model.shortcut is not None:
+        # frames past a line's own are zero, so the convolution sees the same zeros as past the end of the batch
+        logits_BTK = model.shortcut(frames_BTC.transpose(1, 2)).transpose(1, 2)
+        total = total + model.spec.shortcut_weight * ctc(model, logits_BTK, widths_B, labels_BL, label_lengths_B)
+    return total / label_lengths_B.sum().clamp(min=1)
+
+
+def ctc(model: LSTMCTC, logits_BTK: Tensor, widths_B: Tensor, labels_BL: Tensor, label_lengths_B: Tensor) -> Tensor:
+    """Σ -log p(label | frames) of the batch, nats."""
     labels_BL = labels_BL.to(logits_BTK.device, non_blocking=True)
     # ctc_loss reads the lengths on the CPU, where widths and label lengths are
     frames_B = model.spec.frames(widths_B)
-    total = F.ctc_loss(
+    return F.ctc_loss(
         logits_BTK.log_softmax(2).transpose(0, 1), labels_BL, frames_B, label_lengths_B, blank=0, reduction="sum"
     )
-    return total / label_lengths_B.sum().clamp(min=1)
 
 
 # --- training step: shared by all rungs, see train.fit
@@ -99,7 +116,8 @@ PARTS = {"weight_ih_l0": "kernel", "weight_hh_l0": "recurrent_kernel", "bias_ih_
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Views of parameters and running statistics, or of gradients, under canonical names and axes.
 
-    LSTM kernels (in, 4U) and dense (in, out), not (out, in). The LSTM's second bias, which is zero, has no name.
+    LSTM kernels (in, 4U), dense (in, out) and the shortcut's convolution (k, in, out), not the reverse. The LSTM's
+    second bias, which is zero, has no name.
     """
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -108,6 +126,8 @@ def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             name, tensor = stem.canonical(name, tensor)
         elif module == "head":
             name, tensor = name.replace("weight", "kernel"), tensor.t()
+        elif module == "shortcut":
+            name, tensor = name.replace("weight", "kernel"), tensor.permute(*reversed(range(tensor.ndim)))
         else:
             direction, part = rest
             if part not in PARTS:

@@ -1,6 +1,7 @@
 """The border: inputs and outputs are NumPy arrays, the model's are tensors."""
 
 # B batch, H height, W width, L label length (characters), T frames, K classes, S scores per image
+# h and w half of H and W, M maps of a page
 
 from __future__ import annotations
 
@@ -13,13 +14,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from common.recognizer import AnyBatch, Device, DType, TrainingRun
-from common.spec import LineSpec, Spec
+from common.spec import LineSpec, Spec, UNetSpec
 from common.weights import initial_weights
-from impl_pytorch import cnn, lstm_ctc, mlp, train, transformer
+from impl_pytorch import cnn, lstm_ctc, mlp, train, transformer, unet
 from impl_pytorch.device import device_of, to_numpy, to_tensor, torch_device
 
-MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer}
-MODELS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "lstm_ctc": lstm_ctc.LSTMCTC, "transformer": transformer.Transformer}
+MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer, "unet": unet}
+MODELS = {
+    "mlp": mlp.MLP,
+    "cnn": cnn.CNN,
+    "lstm_ctc": lstm_ctc.LSTMCTC,
+    "transformer": transformer.Transformer,
+    "unet": unet.UNet,
+}
 
 
 class PyTorchRecognizer:
@@ -53,10 +60,10 @@ class PyTorchRecognizer:
     def logits(
         self,
         images_BHW1: Float[np.ndarray, "B H W 1"],
-        widths_B: Int[np.ndarray, "B"] | None = None,
+        sizes: Int[np.ndarray, "B"] | Int[np.ndarray, "B 2"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
-    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
-        return to_numpy(self._forward(images_BHW1, widths_B, labels_BL))
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"] | Float[np.ndarray, "B h w M"]:
+        return to_numpy(self._forward(images_BHW1, sizes, labels_BL))
 
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
@@ -79,6 +86,9 @@ class PyTorchRecognizer:
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, LineSpec):
             logits = self._forward(np.zeros((1, self.spec.height, 8, 1)), np.array([8]), np.array([[1]]))
+        elif isinstance(self.spec, UNetSpec):
+            side = self.spec.multiple
+            logits = self._forward(np.zeros((1, side, side, 1)), np.array([[side, side]]))
         else:
             logits = self._forward(np.zeros((1, self.spec.height, self.spec.width, 1)))
         return {name: device_of(tensor) for name, tensor in {**self._canonical_weights(), "logits": logits}.items()}

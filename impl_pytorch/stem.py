@@ -78,7 +78,12 @@ class StemBlock(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
-            block.fan_in, block.channels, (block.rows, 3), block.stride, padding=(block.padding, 1), bias=False
+            block.fan_in,
+            block.channels,
+            (block.rows, block.columns),
+            block.strides,
+            padding=(block.padding, block.columns // 2),
+            bias=False,
         )
         self.norm = BatchNorm(block.channels)
 
@@ -101,17 +106,18 @@ class Stem(nn.ModuleList):
 
     def __init__(self, spec: LineSpec) -> None:
         super().__init__(StemBlock(block) for block in spec.stem)
-        self.strides = [block.stride for block in spec.stem]
+        self.column_strides = [block.strides[1] for block in spec.stem]
         # shapes stay (B, C, H, W), memory is ordered (B, H, W, C): a third of the time on a CPU
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images_BHW1: Tensor, widths_B: Tensor, *, batch_statistics: bool) -> tuple[Tensor, Tensor]:
         x_BCHW = images_BHW1.permute(0, 3, 1, 2)
         widths_B = widths_B.to(images_BHW1.device, non_blocking=True)
-        for block, stride in zip(self, self.strides, strict=True):
+        for block, stride in zip(self, self.column_strides, strict=True):
             widths_B = -(-widths_B // stride)
             x_BCHW = block(x_BCHW, widths_B, batch_statistics=batch_statistics)
-        return x_BCHW.squeeze(2).transpose(1, 2), widths_B
+        # the maximum over a single row is that row
+        return x_BCHW.amax(2).transpose(1, 2), widths_B
 
 
 def keep_first(lengths_B: Tensor, total: int) -> Tensor:

@@ -22,14 +22,14 @@ SPEC = (
         meaning="1e-6 for 1e-5, in batch norm and in layer norm of all implementations",
         check="logits_match_the_definition",
         rung="lstm_ctc",
-        edits={COMMON: Edit("spec.py", "NORM_EPSILON = 1e-5", "NORM_EPSILON = 1e-6")},
+        edits={COMMON: Edit("spec/base.py", "NORM_EPSILON = 1e-5", "NORM_EPSILON = 1e-6")},
     ),
     Fault(
         name="the spec's batch norm momentum",
         meaning="0.01 for 0.1, the running statistics of all implementations follow more slowly",
         check="steps_match_the_formulas",
         rung="lstm_ctc",
-        edits={COMMON: Edit("spec.py", "BATCH_NORM_MOMENTUM = 0.1", "BATCH_NORM_MOMENTUM = 0.01")},
+        edits={COMMON: Edit("spec/base.py", "BATCH_NORM_MOMENTUM = 0.1", "BATCH_NORM_MOMENTUM = 0.01")},
     ),
 )
 
