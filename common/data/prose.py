@@ -70,7 +70,7 @@ def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str =
     kept = set(characters) - {" "}
     text = ""
     for i in range(start, start + length):
-        word = "".join(c for c in _varied(prose[i % len(prose)], rng) if c in kept)
+        word = "".join(c for c in varied(prose[i % len(prose)], rng) if c in kept)
         longer = f"{text} {word}" if text and word and " " in characters else text + word
         if len(longer) > length:
             break
@@ -78,7 +78,8 @@ def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str =
     return text or "".join(rng.choice(sorted(kept), length))
 
 
-def _varied(word: str, rng: np.random.Generator) -> str:
+def varied(word: str, rng: np.random.Generator) -> str:
+    """The word, or instead of it a number, a random string, or the word in capitals."""
     kind = rng.random()
     if kind < _NUMBER:
         number = int(10 ** rng.uniform(0, 6))
