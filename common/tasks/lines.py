@@ -99,9 +99,10 @@ class Lines:
         )
 
     def facts(self, dataset: LineDataset, batches: Batches[Any, Any]) -> dict[str, Any]:
-        """The shapes that a framework compiled for, and the number of refused lines."""
+        """The shapes that a framework compiled for, and the numbers of refused and of clipped lines."""
         shapes = cast(LineBatches, batches).shapes
-        return {"buckets": [list(shape) for shape in shapes], "refused": len(dataset.refused)}
+        clipped = {"clipped": len(dataset.clipped)} if dataset.clipped else {}
+        return {"buckets": [list(shape) for shape in shapes], "refused": len(dataset.refused), **clipped}
 
     def evaluate(
         self,
