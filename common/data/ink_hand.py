@@ -138,7 +138,7 @@ def _composed(glyphs: dict, character: str) -> tuple[list[Float[np.ndarray, "_ 2
         advance += width
     for accent in accents:
         edge = 0.0 if accent == _BELOW else min(float(stroke[:, 1].min()) for stroke in strokes)
-        strokes += [np.array(stroke) + [0.03, edge] for stroke in _ACCENTS[accent]]
+        strokes += [np.array(stroke) + np.array([0.03, edge]) for stroke in _ACCENTS[accent]]
     return strokes, advance
 
 
@@ -162,7 +162,7 @@ def draw_hand(rng: np.random.Generator) -> Hand:
         points_KP2=xy_KP2,
         stroke_KP=stroke_of[face_K, classes_K],
         advance_K=advance_K,
-        half_pen=0.055 * float(np.clip(np.exp(rng.normal(0, 0.3)), 0.5, 1.8)),
+        half_pen=0.055 * float(np.clip(np.exp(rng.normal(0, 0.3)), 0.5, 1.6)),
         softness=rng.uniform(0.9, 1.6),
         care=float(np.exp(rng.normal(0, 0.3))),
     )

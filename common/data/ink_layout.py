@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from common.data.ink_hand import WRITABLE, Hand, Strokes, stroke_along, width_of, write
+from common.data.ink_hand import WRITABLE, Hand, Strokes, width_of, write
+from common.data.ink_pen import dashes, frame, signature, strike, underline
 from common.data.prose import varied
 from common.data.xml_pages import Points
 
@@ -27,6 +28,8 @@ SIGNATURE = 0.25
 """Shares of the pages that have each."""
 _STRUCK_WORDS = 0.04  # share of the words, on pages that have some
 _DASHED_LINES = 0.6  # share of the last lines of paragraphs, on pages that have some
+_UNDERLINED, _UNDERLINED_TITLES = 0.01, 0.5  # shares of the lines, and of the titles, that are underlined
+_VARIED = 0.25  # share of the words that may be replaced, see `prose.varied`
 _HYPHENS = 0.35  # share of the words that are divided where they do not fit
 
 
@@ -46,7 +49,7 @@ class Area:
 
 @dataclass(frozen=True, kw_only=True)
 class PagePlan:
-    """What a page has."""
+    """What is written on a page, and where."""
 
     size: tuple[int, int]
     """Height and width, pixels."""
@@ -99,7 +102,8 @@ class Words:
             return self._left.pop()
         word = self._words[self._next % len(self._words)]
         self._next += 1
-        written = "".join(c for c in varied(word, self._rng) if c in WRITABLE)
+        word = varied(word, self._rng) if self._rng.random() < _VARIED else word
+        written = "".join(c for c in word if c in WRITABLE)
         return written or "a"
 
     def put_back(self, word: str) -> None:
@@ -108,7 +112,7 @@ class Words:
 
 
 def draw_plan(size: tuple[int, int], lines: tuple[int, int], rng: np.random.Generator) -> PagePlan:
-    """Draw what a page has.
+    """Draw what is written on a page, and where.
 
     Args:
         size: height and width of the paper, pixels.
@@ -116,16 +120,19 @@ def draw_plan(size: tuple[int, int], lines: tuple[int, int], rng: np.random.Gene
         rng: source of the random numbers.
     """
     height, width = size
-    room = float(np.exp(rng.uniform(np.log(lines[0]), np.log(lines[1]))))
+    # a page that lies across has room for fewer lines
+    most = max(lines[0] + 1, lines[1] * min(1.0, 0.85 * height / width))
+    room = float(np.exp(rng.uniform(np.log(lines[0]), np.log(most))))
     top, bottom = height * rng.uniform(0.05, 0.14), height * rng.uniform(0.92, 0.97)
     distance = (bottom - top) / room
-    cap = distance * rng.uniform(0.36, 0.58)
+    cap = distance * rng.uniform(0.34, 0.68)
     left, right = width * rng.uniform(0.04, 0.15), width * rng.uniform(0.88, 0.97)
     two = rng.random() < TWO_COLUMNS
     noted = rng.random() < NOTES
     margin = width * (rng.uniform(0.12, 0.17) if two else rng.uniform(0.18, 0.28)) if noted else 0.0
     on_left = rng.random() < 0.6
-    cap = min(cap, (right - left - margin) / ((2 if two else 1) * 9))  # a line has room for some words
+    narrow = min(1.0, (right - left - (1 + two) * margin) / ((1 + two) * 10 * cap))
+    cap, distance = cap * narrow, distance * narrow  # a line has room for some words
     gap = width * rng.uniform(0.04, 0.07)
 
     def area(left: float, right: float) -> Area:
@@ -158,8 +165,8 @@ def draw_plan(size: tuple[int, int], lines: tuple[int, int], rng: np.random.Gene
         columns=tuple(columns),
         notes=tuple(notes),
         lines=int(rng.integers(1, 6)) if rng.random() < FEW_LINES else 99,
-        slope=rng.normal(0, 0.008),
-        unrest=rng.uniform(0.01, 0.07),
+        slope=rng.normal(0, 0.012),
+        unrest=rng.uniform(0.01, 0.09),
         struck_out=rng.random() < STRUCK_OUT,
         dashes=rng.random() < DASHES,
         frame=rng.random() < FRAME,
@@ -174,7 +181,8 @@ def fill(plan: PagePlan, hand: Hand, words: Words, rng: np.random.Generator) -> 
         first = len(page.lines)
         end = _column(page, plan, column, hand, words, rng)
         if plan.frame:
-            page.others.append(_frame(page.lines[first:], column, rng))
+            around = np.concatenate([line.strokes.xy_LP2.reshape(-1, 2) for line in page.lines[first:]])
+            page.others.append(frame(around, column.distance * rng.uniform(0.3, 0.6), column.cap, rng))
         if margin is not None:
             for _ in range(int(rng.integers(1, 4))):
                 lines = int(rng.integers(1, 6))
@@ -183,7 +191,9 @@ def fill(plan: PagePlan, hand: Hand, words: Words, rng: np.random.Generator) -> 
                 reach = _block(page, replace(plan, dashes=False), margin, hand, words, lines, rng)
                 margin = replace(margin, top=reach + margin.distance * rng.uniform(1, 5))
     if plan.signature and end + column.distance < column.bottom:
-        page.others.append(_signature(column, end, rng))
+        width = min(column.cap * rng.uniform(5, 11), 0.8 * (column.right - column.left))
+        left = rng.uniform(column.left, column.right - width)
+        page.others.append(signature(left, end - 0.3 * column.distance, width, column.cap, rng))
     return page
 
 
@@ -236,10 +246,14 @@ def _block(
             left = max(left, area.right - length * 1.05)
         elif align == "centre":
             left = max(left, (area.left + area.right - length) / 2)
-        line, right = _line(page, plan, area, hand, texts, left, y + rng.normal(0, plan.unrest) * area.distance, rng)
+        line, right = _line(plan, area, hand, texts, left, y + rng.normal(0, plan.unrest) * area.distance, rng)
         page.lines.append(line)
+        if rng.random() < (_UNDERLINED_TITLES if align == "centre" else _UNDERLINED):
+            page.others.append(underline(line.baseline, area.cap, rng))
         if plan.dashes and last and align == "left" and right < area.right - area.cap and rng.random() < _DASHED_LINES:
-            page.others.append(_dash(line, right, area, rng))
+            start, end = right + area.cap * rng.uniform(0.3, 1), area.right - area.cap * rng.uniform(0, 0.5)
+            height = line.baseline[-1, 1] - area.cap * rng.uniform(0.1, 0.4)
+            page.others.append(dashes(start, height, max(end, start + 0.3 * area.cap), area.cap, rng))
         y += area.distance
     return y
 
@@ -269,7 +283,6 @@ def _words_for(room: float, hand: Hand, words: Words, rng: np.random.Generator) 
 
 
 def _line(
-    page: Layout,
     plan: PagePlan,
     area: Area,
     hand: Hand,
@@ -289,81 +302,11 @@ def _line(
     parts, first, marked = [strokes], 0, list(texts)
     for i, text in enumerate(texts):
         if plan.struck_out and rng.random() < _STRUCK_WORDS:
-            parts += _strike(ends_L2[first, 0], ends_L2[first + len(text) - 1, 1], area.cap, height_of, rng)
+            parts += strike(ends_L2[first, 0], ends_L2[first + len(text) - 1, 1], area.cap, height_of, rng)
             marked[i] = f">{text}<"
         first += len(text) + 1
     joined = Strokes.joined(parts)
-    x = np.linspace(joined.xy_LP2[..., 0].min(), joined.xy_LP2[..., 0].max(), 3 + int(len(strokes.xy_LP2) / 4))
+    across = strokes.xy_LP2[..., 0]
+    x = np.linspace(across.min(), across.max(), 3 + len(strokes.xy_LP2) // 4)
     baseline = np.stack([x, height_of(x)], axis=1)
     return Written(text=" ".join(marked), strokes=joined, baseline=baseline, cap=area.cap), float(x[-1])
-
-
-def _strike(left: float, right: float, cap: float, height_of, rng: np.random.Generator) -> list[Strokes]:
-    """Strike out a word: with one or two strokes, or with a zigzag."""
-    if rng.random() < 0.3:
-        x = np.linspace(left, right, max(4, int((right - left) / (0.25 * cap))))
-        y = height_of(x) - cap * (0.33 + 0.3 * np.where(np.arange(len(x)) % 2, 1, -1) * rng.uniform(0.7, 1, len(x)))
-        return [stroke_along(np.stack([x, y], axis=1), 0.09 * cap)]
-    strokes = []
-    for _ in range(int(rng.integers(1, 3))):
-        x = np.linspace(left - 0.1 * cap, right + 0.1 * cap, 8)
-        y = height_of(x) - cap * (rng.uniform(0.2, 0.5) + rng.normal(0, 0.1) * (x - left) / (right - left))
-        strokes.append(stroke_along(np.stack([x, y], axis=1), 0.09 * cap))
-    return strokes
-
-
-def _dash(line: Written, right: float, area: Area, rng: np.random.Generator) -> Strokes:
-    """Fill the rest of a line with a long stroke or with dashes, so that nobody can add words."""
-    start, y = right + area.cap * rng.uniform(0.3, 1), line.baseline[-1, 1] - area.cap * rng.uniform(0.1, 0.4)
-    end = area.right - area.cap * rng.uniform(0, 0.5)
-    if end - start < 0.3 * area.cap:
-        end = start + 0.3 * area.cap
-    slope = rng.normal(0, 0.02)
-    length = area.cap * rng.uniform(0.5, 1.5) if rng.random() < 0.5 else end - start
-    parts = []
-    for x in np.arange(start, end, 2 * length):
-        across = np.linspace(x, min(x + length, end), 6)
-        wave = 0.06 * area.cap * np.sin(np.linspace(0, rng.uniform(2, 6), 6) + rng.uniform(0, 6))
-        parts.append(stroke_along(np.stack([across, y + slope * (across - start) + wave], axis=1), 0.09 * area.cap))
-    return Strokes.joined(parts)
-
-
-def _frame(lines: list[Written], column: Area, rng: np.random.Generator) -> Strokes:
-    """A wavy line around all lines of a column, as notaries drew it."""
-    points = np.concatenate([line.strokes.xy_LP2.reshape(-1, 2) for line in lines])
-    gap = column.distance * rng.uniform(0.3, 0.6)
-    (left, top), (right, bottom) = points.min(axis=0) - gap, points.max(axis=0) + gap
-    angle = np.linspace(0, 2 * np.pi, 160)
-    # a rounded rectangle: a superellipse
-    x, y = (np.sign(w) * np.abs(w) ** 0.2 for w in (np.cos(angle), np.sin(angle)))
-    wave = 0.25 * gap * (np.sin(angle * rng.integers(6, 20)) + np.sin(angle * rng.integers(3, 9)))
-    around = np.stack(
-        [(left + right) / 2 + x * ((right - left) / 2 + wave), (top + bottom) / 2 + y * ((bottom - top) / 2 + wave)], 1
-    )
-    return stroke_along(around, 0.09 * column.cap)
-
-
-def _signature(column: Area, top: float, rng: np.random.Generator) -> Strokes:
-    """A signature that nobody can read: loops, and a stroke under them."""
-    width = min(column.cap * rng.uniform(5, 11), 0.8 * (column.right - column.left))
-    left = rng.uniform(column.left, column.right - width)
-    t = np.linspace(0, 1, 140)
-    loops = rng.uniform(4, 9)
-    size = column.cap * rng.uniform(0.4, 0.9)
-    x = left + width * (t + 0.05 * np.sin(2 * np.pi * loops * t + rng.uniform(0, 6)))
-    height = size * (0.4 + 0.6 * np.abs(np.sin(np.pi * (1.5 * t + rng.uniform(0, 1)))))
-    y = (
-        top
-        + column.cap * 0.5
-        + height * np.sin(2 * np.pi * loops * t * rng.uniform(0.9, 1.1))
-        - 0.3 * width * (t - 0.5) * 0.3
-    )
-    parts = [stroke_along(np.stack([x, y], axis=1), 0.09 * column.cap)]
-    if rng.random() < 0.6:
-        x = np.linspace(left - 0.1 * width, left + width * rng.uniform(0.8, 1.2), 20)
-        parts.append(
-            stroke_along(
-                np.stack([x, y.max() + size * (0.3 - 0.4 * np.linspace(-1, 1, 20) ** 2)], 1), 0.09 * column.cap
-            )
-        )
-    return Strokes.joined(parts)

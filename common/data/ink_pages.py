@@ -22,21 +22,18 @@ from jaxtyping import UInt8
 
 from common.data.ink_hand import Hand, Strokes, ink
 from common.data.ink_layout import Words, Written, draw_plan, fill
-from common.data.ink_paper import blank, draw_paper, print_heading, print_stamp, seen_from_behind
+from common.data.ink_paper import blank, draw_paper, print_heading, print_stamp, seen_from_behind, wear
 from common.data.ink_photo import draw_photo, take
 from common.data.xml_pages import Points, TextLine
 
 HEIGHT = 1100
-SMALL_HEIGHT = 320
+"""Of a picture, pixels, for a page of the default size."""
+_LINES = (12, 36)  # fewest and most lines for which a column of that height has room
+_FEWEST_LINES = (5, 8)  # the same of a small picture
 
 
 def drawn_page(
-    rng: np.random.Generator,
-    hand: Hand,
-    words: Sequence[str],
-    *,
-    height: int = HEIGHT,
-    lines: tuple[int, int] = (12, 36),
+    rng: np.random.Generator, hand: Hand, words: Sequence[str], height: int = HEIGHT
 ) -> tuple[UInt8[np.ndarray, "H W"], list[TextLine]]:
     """Draw a page, and take a picture of it.
 
@@ -44,15 +41,16 @@ def drawn_page(
         rng: source of the random numbers.
         hand: the writer.
         words: the text, from which consecutive words are taken.
-        height: of the picture, pixels. Its width is between half of it and 1.3 of it, usually about 0.7.
-        lines: fewest and most lines that a full column has room for.
+        height: height of the picture, pixels. A small picture has fewer lines. The width is half the height to 1.3 of
+            it, usually 0.7.
 
     Returns:
         The picture, dark ink on light paper, and its lines in reading order.
     """
     size = (height, int(height * _proportion(rng)))
     text = Words(words, rng)
-    plan = draw_plan(size, lines, rng)
+    fewest, most = (max(least, round(n * height / HEIGHT)) for n, least in zip(_LINES, _FEWEST_LINES, strict=True))
+    plan = draw_plan(size, (fewest, most), rng)
     column = plan.columns[0]
     paper = draw_paper(size, column.top, column.distance, rng)
     page = fill(plan, hand, text, rng)
@@ -70,6 +68,7 @@ def drawn_page(
     if paper.stamp:
         page_HW *= 1 - print_stamp(size, [text.take() for _ in range(4)], rng)
     page_HW *= 1 - np.float32(rng.uniform(0.45, 0.95)) * ink_HW
+    wear(paper, page_HW, rng)
 
     outlines = [_outline(line, hand.half_pen * line.cap + hand.softness / 2) for line in page.lines]
     photo = draw_photo(size, np.concatenate(outlines), rng)

@@ -22,6 +22,8 @@ KINDS: dict[Kind, float] = {"plain": 0.45, "ruled": 0.4, "squared": 0.15}
 HEADING = 0.3
 STAMP = 0.15
 SHOW_THROUGH = 0.2
+FOLDS = 0.2
+HOLES = 0.08
 """Shares of the pages that have each."""
 _MARGIN_LINE = 0.35  # share of the ruled and squared pages that have a line beside the margin
 # fonts that matplotlib brings along; file names without their end
@@ -47,6 +49,10 @@ class PaperPlan:
     """x of the line beside the margin."""
     heading: bool
     stamp: bool
+    folds: int
+    """Number of folds, across and down."""
+    holes: int
+    """Number of punched holes at the top."""
     show_through: float
     """Share of the darkness that writing on the back has on the front; 0 if there is none."""
 
@@ -65,7 +71,7 @@ def draw_paper(size: tuple[int, int], first: float, distance: float, rng: np.ran
     has_margin_line = kind != "plain" and rng.random() < _MARGIN_LINE
     return PaperPlan(
         kind=kind,
-        level=rng.uniform(200, 250),
+        level=rng.uniform(170, 252),
         grain=rng.uniform(0.5, 4),
         first=first + rng.uniform(0, 0.12) * distance,
         distance=distance / squares,
@@ -73,6 +79,8 @@ def draw_paper(size: tuple[int, int], first: float, distance: float, rng: np.ran
         margin_line=size[1] * rng.uniform(0.08, 0.2) if has_margin_line else None,
         heading=rng.random() < HEADING,
         stamp=rng.random() < STAMP,
+        folds=int(rng.integers(1, 4)) if rng.random() < FOLDS else 0,
+        holes=int(rng.integers(1, 4)) if rng.random() < HOLES else 0,
         show_through=rng.uniform(0.08, 0.25) if rng.random() < SHOW_THROUGH else 0.0,
     )
 
@@ -91,6 +99,25 @@ def blank(plan: PaperPlan, size: tuple[int, int], rng: np.random.Generator) -> G
             np.maximum(rules_HW, 1.5 * _grating(width, plan.margin_line, 10.0 * width), out=rules_HW)
         paper_HW *= 1 - np.float32(plan.darkness) * np.minimum(rules_HW, 1.5)
     return paper_HW
+
+
+def wear(plan: PaperPlan, page_HW: Grey, rng: np.random.Generator) -> None:
+    """Fold the page and punch holes into it, in place."""
+    height, width = page_HW.shape
+    for _ in range(plan.folds):
+        across = bool(rng.random() < 0.6)
+        side = height if across else width
+        at = np.abs(np.arange(side, dtype=np.float32) - rng.uniform(0.2, 0.8) * side)
+        share = 1 - np.float32(rng.uniform(0.05, 0.3)) * np.exp(-at / np.float32(rng.uniform(0.7, 2.5)))
+        page_HW *= share[:, None] if across else share
+    for _ in range(plan.holes):
+        radius = height * rng.uniform(0.006, 0.012)
+        x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.015, 0.05) * height
+        top, left = int(y - radius - 1), int(x - radius - 1)
+        part = page_HW[max(top, 0) : int(y + radius + 2), max(left, 0) : int(x + radius + 2)]
+        rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
+        away = np.hypot(rows + max(top, 0) + 0.5 - y, columns + max(left, 0) + 0.5 - x)
+        part += np.clip(radius - away + 0.5, 0, 1) * (plan.level + 8 - part)
 
 
 def _grating(length: int, first: float, distance: float) -> Float[np.ndarray, "_"]:
@@ -112,7 +139,8 @@ def smooth_noise(size: tuple[int, int], length: float, rng: np.random.Generator)
 @cache
 def _font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
     spec = find_spec("matplotlib")  # finds it without importing it, which is slow
-    assert spec is not None and spec.origin is not None, "matplotlib is a dependency"
+    assert spec is not None, "matplotlib is a dependency"
+    assert spec.origin is not None, "matplotlib is a package"
     return ImageFont.truetype(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf", pixels)
 
 
@@ -143,7 +171,7 @@ def print_heading(
         if y + 1.3 * pixels > bottom:
             break
         text = ""
-        most = width * (rng.uniform(0.2, 0.85))
+        most = rng.uniform(0.2, 0.95) * (width - 2 * left)
         while rest and (not text or font.getlength(f"{text} {rest[0]}") < most):
             text = f"{text} {rest.pop(0)}".strip()
         if rng.random() < 0.3:

@@ -21,6 +21,7 @@ SHADOW, BLUR, NOISE = 0.7, 0.6, 0.7
 MOST_DEGREES = 5.0
 """Largest angle by which a phone turns a page. A scanner turns it by at most 1.5."""
 _CELL = 32  # pixels: side of the cells in which the distortion is almost linear
+_EDGE = 4  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ def draw_photo(size: tuple[int, int], keep: Points, rng: np.random.Generator) ->
     """
     phone = rng.random() < PHONE
     degrees = float(rng.uniform(-MOST_DEGREES, MOST_DEGREES) if phone else np.clip(rng.normal(0, 0.4), -1.5, 1.5))
-    scale = rng.uniform(0.86, 0.99) if phone else rng.uniform(0.97, 1.03)
+    scale = rng.uniform(0.88, 1.04) if phone else rng.uniform(0.98, 1.06)
     height, width = size
     lean = rng.uniform(-0.06, 0.06, (4, 2)) * phone
     wave = (rng.uniform(0, 0.006) if phone else 0.0, rng.uniform(0.6, 2), rng.uniform(0, 2 * np.pi))
@@ -156,7 +157,7 @@ def _placed(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> Grey:
     height, width = paper_HW.shape
     columns, rows = (np.append(np.arange(0, side, _CELL), side) for side in (width, height))
     grid = np.stack(np.meshgrid(columns, rows), axis=2)
-    source = plan.distortion.backward(grid.reshape(-1, 2).astype(float)).reshape(grid.shape)
+    source = plan.distortion.backward(grid.reshape(-1, 2).astype(float)).reshape(grid.shape) + _EDGE
     cells = [
         (
             (int(columns[j]), int(rows[i]), int(columns[j + 1]), int(rows[i + 1])),
@@ -165,7 +166,8 @@ def _placed(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> Grey:
         for i in range(len(rows) - 1)
         for j in range(len(columns) - 1)
     ]
-    paper = Image.fromarray(np.clip(paper_HW, 0, 255).astype(np.uint8))
+    # repeat the edge: the resampling looks a few pixels beyond it, and would see black
+    paper = Image.fromarray(np.pad(np.clip(paper_HW, 0, 255).astype(np.uint8), _EDGE, mode="edge"))
     placed = paper.transform((width, height), Image.Transform.MESH, cells, resample=Image.Resampling.BICUBIC)
     border = np.concatenate([_side((0, 0), (width, 0)), _side((width, 0), (width, height))])
     border = np.concatenate([border, _side((width, height), (0, height)), _side((0, height), (0, 0))])
@@ -181,7 +183,7 @@ def _side(start: tuple[float, float], end: tuple[float, float]) -> Points:
 
 
 def _light(size: tuple[int, int], loss: float, rng: np.random.Generator) -> Grey:
-    """The share of the light that reaches each pixel: it falls off across the page, and a hand or phone shades a part."""
+    """The share of the light that reaches each pixel: it fades across the page, and a hand or phone shades a part."""
     height, width = size
     y, x = np.arange(height, dtype=np.float32)[:, None] / max(size), np.arange(width, dtype=np.float32) / max(size)
     angle = rng.uniform(0, 2 * np.pi)
