@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -120,9 +121,9 @@ def _glyphs() -> tuple[Float[np.ndarray, "F K P 2"], Int[np.ndarray, "F K P"], F
     return points, stroke_of, advance
 
 
-def _composed(glyphs: dict, character: str) -> tuple[list[Float[np.ndarray, "_ 2"]], float]:
+def _composed(glyphs: dict[str, Any], character: str) -> tuple[list[Float[np.ndarray, "_ 2"]], float]:
     """Strokes and advance of one character, in cap heights, from one or two letters and an accent."""
-    letter, *accents = unicodedata.normalize("NFD", character)
+    letter, *accents = list(unicodedata.normalize("NFD", character))
     parts = _ALIKE.get(letter, letter)
     size = 0.6 if character in "«»" else 1.0
     strokes, advance = [], 0.0
@@ -271,8 +272,3 @@ def ink(
     distance = blur * np.sqrt(-2 * np.log(np.clip(inked_HW[near_HW], 1e-6, 1)))
     cover_HW[near_HW] = np.clip(0.5 + (half_pen - distance) / softness, 0, 1)
     return cover_HW
-
-
-def with_pen(hand: Hand, factor: float) -> Hand:
-    """The same hand with another pen."""
-    return replace(hand, half_pen=hand.half_pen * factor)

@@ -66,7 +66,7 @@ def draw_paper(size: tuple[int, int], first: float, distance: float, rng: np.ran
         distance: distance between the lines of writing.
         rng: source of the random numbers.
     """
-    kind: Kind = rng.choice(list(KINDS), p=list(KINDS.values()))
+    kind = list(KINDS)[rng.choice(len(KINDS), p=list(KINDS.values()))]
     squares = rng.choice([1.0, 1.5, 2.0]) if kind == "squared" else 1.0
     has_margin_line = kind != "plain" and rng.random() < _MARGIN_LINE
     return PaperPlan(

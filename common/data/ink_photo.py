@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -87,7 +88,7 @@ def draw_photo(size: tuple[int, int], keep: Points, rng: np.random.Generator) ->
     degrees = float(rng.uniform(-MOST_DEGREES, MOST_DEGREES) if phone else np.clip(rng.normal(0, 0.4), -1.5, 1.5))
     scale = rng.uniform(0.88, 1.04) if phone else rng.uniform(0.98, 1.06)
     height, width = size
-    lean = rng.uniform(-0.06, 0.06, (4, 2)) * phone
+    lean = rng.uniform(-0.06, 0.06, (4, 2)) * float(phone)
     wave = (rng.uniform(0, 0.006) if phone else 0.0, rng.uniform(0.6, 2), rng.uniform(0, 2 * np.pi))
     shift = rng.uniform(-0.01, 0.01, 2) * [width, height]
     while True:
@@ -169,17 +170,13 @@ def _placed(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> Grey:
     # repeat the edge: the resampling looks a few pixels beyond it, and would see black
     paper = Image.fromarray(np.pad(np.clip(paper_HW, 0, 255).astype(np.uint8), _EDGE, mode="edge"))
     placed = paper.transform((width, height), Image.Transform.MESH, cells, resample=Image.Resampling.BICUBIC)
-    border = np.concatenate([_side((0, 0), (width, 0)), _side((width, 0), (width, height))])
-    border = np.concatenate([border, _side((width, height), (0, height)), _side((0, height), (0, 0))])
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height), (0, 0)], float)
+    border = np.concatenate([np.linspace(*side, 40, endpoint=False) for side in pairwise(corners)])
     mask = Image.new("L", (width, height))
     ImageDraw.Draw(mask).polygon([tuple(p) for p in plan.distortion.forward(border).tolist()], fill=255)
     share_HW = np.asarray(mask.filter(ImageFilter.BoxBlur(1)), np.float32) / 255
     desk_HW = plan.desk + 12 * smooth_noise((height, width), max(height, width) / rng.uniform(3, 60), rng)
     return desk_HW + share_HW * (np.asarray(placed, np.float32) - desk_HW)
-
-
-def _side(start: tuple[float, float], end: tuple[float, float]) -> Points:
-    return np.linspace(start, end, 40, endpoint=False)
 
 
 def _light(size: tuple[int, int], loss: float, rng: np.random.Generator) -> Grey:
