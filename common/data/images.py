@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import ctypes
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from common.errors import UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded. This is Pillow's own limit against decompression bombs."""
+_ORIENTATION = 0x0112  # EXIF
 
 
 def _silence_libtiff() -> None:
@@ -47,12 +50,30 @@ def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
     Raises:
         UserError: the file is missing, is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
     """
+    with _opened(source) as image:
+        return grey_levels(ImageOps.exif_transpose(image))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, turned upright, in pixels. Only its header is read.
+
+    Raises:
+        UserError: the file is missing, is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
+    """
+    with _opened(path) as image:
+        # orientations from 5 on are turned by a quarter
+        return image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """An image whose header was read. Errors of decoding it are reported as well."""
     name = str(source) if isinstance(source, Path) else "the image"
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:  # reads the header only
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            return grey_levels(ImageOps.exif_transpose(image))
+            yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(f"{name} has more than {MAX_PIXELS:,} pixels; crop it or reduce its size") from None
     except FileNotFoundError:
