@@ -18,6 +18,7 @@ from common.errors import UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded. This is Pillow's own limit against decompression bombs."""
+_ORIENTATION = 0x0112  # EXIF
 
 
 def _silence_libtiff() -> None:
@@ -51,6 +52,19 @@ def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
     """
     with open_image(source) as image:
         return decode_image(image, _name(source))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, turned upright, in pixels. Only its header is read.
+
+    Raises:
+        UserError: the file is missing, is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
+    """
+    with open_image(path) as image, naming_errors(path):
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        # orientations from 5 on are turned by a quarter
+        return image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
 
 
 @contextmanager
