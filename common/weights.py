@@ -1,8 +1,8 @@
 """The one weights file that every implementation reads and writes.
 
-The format is safetensors, float32; kernels may be stored as float16. Each parameter has its canonical name and layout (see `common.spec`). The metadata
-are format, spec, charset, preprocessing and provenance. The golden example lets the file prove itself: a few small
-images with the logits that the trained model computed for them.
+The format is safetensors, float32; kernels may be stored as float16. Each parameter has its canonical name and layout
+(see `common.spec`). The metadata are format, spec, charset, preprocessing and provenance. The golden example lets the
+file prove itself: a few small images with the logits that the trained model computed for them.
 """
 
 from __future__ import annotations
@@ -214,12 +214,13 @@ def load_weights(path: Path) -> WeightsFile:
     complete &= (spec.task == "pages") == (golden.sizes_G2 is not None)
     if not isinstance(provenance, dict) or not complete:
         raise UserError(f"{path} lacks readable metadata or its golden example; train again or restore the file")
+    classes = getattr(spec, "num_classes", 0)  # a model of pages has none
     if spec.task == "pages":
         if len(charset):
             raise UserError(f"{path}: a {spec.rung} has no characters, but the charset has {len(charset)}")
-    elif len(charset) + spec.extra_classes != spec.num_classes:  # type: ignore[union-attr]  # not of pages
+    elif len(charset) + spec.extra_classes != classes:
         raise UserError(
-            f"{path}: the charset has {len(charset)} characters, which does not fit the {spec.num_classes} classes of "
+            f"{path}: the charset has {len(charset)} characters, which does not fit the {classes} classes of "
             "the spec; the file was put together from two models"
         )
     tensors = {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}  # of float16
