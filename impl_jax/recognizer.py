@@ -73,6 +73,7 @@ class JaxRecognizer:
     """A module's static half (graphdef) and its arrays: trained params, and the running statistics of batch norm."""
 
     packages: ClassVar[tuple[str, ...]] = ("jax", "flax", "optax")
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
     graphdef: nnx.GraphDef[Any]
     params: PyTree
     statistics: PyTree

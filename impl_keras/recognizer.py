@@ -43,6 +43,7 @@ class KerasRecognizer:
     """A Keras model and its loss."""
 
     packages: ClassVar[tuple[str, ...]] = ("keras", keras.backend.backend())
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     def __init__(self, spec: Spec, *, seed: int, device: Device, dtype: DType) -> None:
         check(device, dtype)
