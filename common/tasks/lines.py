@@ -18,9 +18,10 @@ from common.data.dataset import SPLITS, Refused
 from common.data.line_batches import LineBatches
 from common.data.lines import LineDataset, LineSplit, frames_needed
 from common.errors import UserError
-from common.evaluation.lines import LineEvaluation, evaluate_lines, read_lines
+from common.evaluation.lines import LineEvaluation, evaluate_lines
 from common.evaluation.measure import CER
 from common.reading.decoding import BEAM_WIDTH
+from common.reading.lines import read_lines
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search

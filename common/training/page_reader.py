@@ -1,0 +1,193 @@
+"""A reader of pictures: pages, single lines or single characters."""
+
+# H height, W width
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import UInt8
+
+from common.errors import UserError
+from common.reading.page import Found, Kind, PageReading, cut_lines, read_cut, read_found, whole_picture
+from common.reading.search import Search
+from common.reading.shipped import BEAM, FINDER, READER, check_shipped
+from common.reading.upright import SURE, is_upside_down, turned_back, writing
+from common.recognizer import Device, Recognizer
+from common.spec import LineSpec
+from common.training.reader import Reader, picture_of
+from common.training.trained import open_recognizer, open_weights
+
+Picture = UInt8[np.ndarray, "H W"]
+
+_WIDE = 3.0  # a picture of a line has at least this width for its height; pages and their halves have less
+_FEW_ROWS = 3  # rows of text, which the count cannot tell reliably from 1 or 2
+_LEAST_CONTRAST = 24  # grey levels: JPEG and grain cause about this much
+_MOST_OF_PICTURE = 0.35  # share of the height that the only line of a picture of a line fills
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageReader:
+    """Reads pages, and pictures of one line or one character: a model that reads, and a finder of lines."""
+
+    reader: Reader
+    """Reads lines, or characters."""
+    finder_run: Path | None
+    """A run folder or a weights file of `unet`; None for the finder that ships."""
+    device: Device
+    shipped: bool
+    """Whether the reader is the one that ships."""
+
+    @classmethod
+    def open(
+        cls, *, run: Path | None, finder: Path | None = None, framework: str | None = "numpy", device: Device = "cpu"
+    ) -> PageReader:
+        """A reader; see `fourhands.load_pages`.
+
+        With `framework` None, the framework that trained the model computes, or NumPy if that is not installed. The
+        reader that ships is computed by NumPy then.
+        """
+        if run is None:
+            reader = Reader.open(check_shipped(READER), framework or "numpy", device)
+        else:
+            reader = Reader.open(run, framework, device)
+        if reader.content.spec.task == "pages":
+            raise UserError(
+                f"{run} is a {reader.content.spec.rung}, which finds lines and reads none; name it as finder"
+            )
+        return cls(reader=reader, finder_run=finder, device=device, shipped=run is None)
+
+    @classmethod
+    def open_for(cls, run: Path | None, framework: str | None, device: Device) -> PageReader:
+        """A reader with a person's run in place of the part of the shipped reader that does the same.
+
+        A run of `unet` replaces the finder. A run of any other rung replaces the recognizer.
+        """
+        if run is not None and open_weights(run).spec.task == "pages":
+            return cls.open(run=None, finder=run, framework=framework, device=device)
+        return cls.open(run=run, framework=framework, device=device)
+
+    @property
+    def framework(self) -> str:
+        """Name of the framework that computes."""
+        return self.reader.framework
+
+    @property
+    def note(self) -> str:
+        """What a person should know about that choice; usually empty."""
+        return self.reader.note
+
+    @property
+    def charset(self) -> str:
+        """The characters that the model knows."""
+        return self.reader.charset
+
+    def read(
+        self, picture: Any, *, kind: Kind | None = None, beam: int | None = None, ngram: bool | None = None
+    ) -> PageReading:
+        """Read one picture.
+
+        Args:
+            picture: a path, the bytes of an image file, an array of grey levels (uint8, height × width), or a Pillow
+                image; dark on light or light on dark.
+            kind: what the picture shows: page, line or character. None finds out.
+            beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None: the reader that ships takes
+                the search of its model card, another one takes the best path.
+            ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None: as for `beam`.
+
+        Returns:
+            The lines of the page, or the one line or character of the picture.
+
+        Raises:
+            UserError: a picture that cannot be read, is blank or has no writing, or a search that the model cannot use.
+        """
+        beam, ngram = self._search(beam, ngram)
+        self._check(kind)
+        picture_HW = picture_of(picture)
+        found: Sequence[Found] | None = None
+        if kind is None:
+            kind, found = self._kind(picture_HW)
+        if kind == "page":
+            return self._page(picture_HW, found, self.reader.search(beam=beam, ngram=ngram))
+        reading = self.reader.read(picture_HW, beam=beam, ngram=ngram)
+        return whole_picture(reading, picture_HW, kind)
+
+    def read_document(
+        self, path: str | Path, *, kind: Kind | None = None, beam: int | None = None, ngram: bool | None = None
+    ) -> Iterator[PageReading]:
+        """Read the pages of an image file, a TIFF file or a PDF file, one after another; see `read`."""
+        from common.data.documents import open_document
+
+        with open_document(Path(path)) as pages:
+            for picture_HW in pages:
+                yield self.read(picture_HW, kind=kind, beam=beam, ngram=ngram)
+
+    def _search(self, beam: int | None, ngram: bool | None) -> tuple[int, bool]:
+        if beam is None and not ngram:
+            return (BEAM, True) if self.shipped and ngram is None else (0, False)
+        return beam or 0, bool(ngram)
+
+    def _check(self, kind: Kind | None) -> None:
+        task, rung = self.reader.content.spec.task, self.reader.content.spec.rung
+        if kind is not None and (kind == "character") is not (task == "characters"):
+            raise UserError(
+                f"--as {kind} does not fit the model, a {rung}, which reads {task}; leave it out or name another run"
+            )
+
+    # --- what a picture shows
+    def _kind(self, picture_HW: Picture) -> tuple[Kind, Sequence[Found] | None]:
+        """What a picture seems to show, and the lines that were found on it, if they were needed to say so."""
+        if self.reader.content.spec.task == "characters":
+            return "character", None
+        if self._is_line(picture_HW):
+            return "line", None
+        found = self._find(picture_HW)
+        if len(found) == 1 and np.ptp(found[0].outline[:, 1]) >= _MOST_OF_PICTURE * len(picture_HW):
+            return "line", None
+        return "page", found
+
+    def _is_line(self, picture_HW: Picture) -> bool:
+        """Whether a picture is surely of one line: it is a prepared line, or wide with few rows of text."""
+        from common.data.line_image import rows_of_text
+
+        height, width = picture_HW.shape
+        if height == cast(LineSpec, self.reader.content.spec).height and (picture_HW == 0).mean() > 0.5:
+            return True
+        return width >= _WIDE * height and rows_of_text(picture_HW) < _FEW_ROWS
+
+    # --- pages
+    def _page(self, picture_HW: Picture, found: Sequence[Found] | None, search: Search) -> PageReading:
+        recognizer, charset = self.reader.recognizer, self.reader.content.charset
+        height = cast(LineSpec, recognizer.spec).height
+        cut = cut_lines(self._find(picture_HW) if found is None else found, picture_HW, height)
+        reading = read_cut(cut, picture_HW, recognizer, charset, search)
+        if reading.confidence < SURE and is_upside_down(cut, recognizer, charset):
+            turned_HW = np.ascontiguousarray(picture_HW[::-1, ::-1])
+            reading = turned_back(read_found(self._find(turned_HW), recognizer, charset, turned_HW, search))
+        if not writing(reading.lines):
+            raise UserError(
+                "no writing was found; expected a page with lines of handwriting, so use another picture, or --as line "
+                "for a picture of one line"
+            )
+        return reading
+
+    def _find(self, picture_HW: Picture) -> Sequence[Found]:
+        if int(picture_HW.max()) - int(picture_HW.min()) < _LEAST_CONTRAST:
+            height, width = picture_HW.shape
+            raise UserError(
+                f"the image ({height}×{width} pixels) is blank; expected a page in ink darker or lighter than the "
+                "paper, so use another image"
+            )
+        from common.reading.finding import find_lines  # imports SciPy
+
+        return find_lines(self._finder, picture_HW)
+
+    @cached_property
+    def _finder(self) -> Recognizer:
+        content = open_weights(self.finder_run or check_shipped(FINDER))
+        return open_recognizer(content, self.framework, self.device)[0]
