@@ -30,9 +30,7 @@ _FAR = 0.2  # per line distance between the seam and the baseline
 _BEND = 0.02  # per row that the seam rises or falls
 
 
-def outlines(
-    baselines: Sequence[Points], image_HW: UInt8[np.ndarray, "H W"], distance: float
-) -> list[Points]:
+def outlines(baselines: Sequence[Points], image_HW: UInt8[np.ndarray, "H W"], distance: float) -> list[Points]:
     """The outline of each line.
 
     Args:
