@@ -249,8 +249,8 @@ def verify(run: AnyPath | None = None, framework: str | None = None, device: Dev
         device: cpu or gpu.
 
     Returns:
-        One result per framework, and per model of the reader that ships; `same` is True for the same model, False for another, and None where the framework
-        could not be tried, for the `reason` given.
+        One result per framework, and per model of the reader that ships; `same` is True for the same model, False for
+        another, and None where the framework could not be tried, for the `reason` given.
 
     Raises:
         UserError: no such run, damaged weights, or a named framework that is not installed.
