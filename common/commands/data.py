@@ -94,6 +94,8 @@ class Prepare(_Data):
         if task.name == "lines":
             hint = "" if self.refused or not dataset.refused else "; --refused names them"
             print(f"refused: {len(dataset.refused):,} lines{hint}")
+            if dataset.clipped:
+                print(f"cut off at the edge of their page: {len(dataset.clipped):,} lines")
         if self.refused:
             for line in dataset.refused:
                 print(f"    {line.name}: {line.reason}")

@@ -59,6 +59,8 @@ class Dataset(Generic[SplitT]):
     test: SplitT
     refused: tuple[Refused, ...] = ()
     """Examples that are in no split, with the reasons."""
+    clipped: tuple[str, ...] = ()
+    """Names of the lines that reached outside their page and were cut off at its edge."""
 
     def split(self, name: str) -> SplitT:
         """The split of that name: train, validation or test.

@@ -46,6 +46,8 @@ class Line:
     """Name of the line in messages."""
     group: str
     """Its writer or its page. The lines of a group are all in one split."""
+    clipped: bool = False
+    """Whether it reached outside its page and was cut off at the edge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class Prepared:
     """Their writers are indices of `groups`."""
     groups: tuple[str, ...]
     refused: tuple[Refused, ...]
+    clipped: tuple[str, ...] = ()
+    """Names of the lines that were cut off at the edge of their page."""
 
 
 def file_states(folder: Path, paths: Iterable[Path]) -> list[tuple[str, int, int]]:
@@ -113,7 +117,7 @@ def _write(folder: Path, lines: Iterator[Line | Refused]) -> None:
     """Write the two files. The ink of each line is written before the next line is made."""
     height = checksum = 0
     group_of: dict[str, int] = {}
-    index: dict[str, list[Any]] = {key: [] for key in ("widths", "texts", "names", "writers", "refused")}
+    index: dict[str, list[Any]] = {key: [] for key in ("widths", "texts", "names", "writers", "refused", "clipped")}
     with _writing(folder.parent):
         folder.mkdir()
         file = (folder / _INK).open("wb")
@@ -131,6 +135,8 @@ def _write(folder: Path, lines: Iterator[Line | Refused]) -> None:
             index["widths"].append(line.image.shape[1])
             index["texts"].append(line.text)
             index["names"].append(line.name)
+            if line.clipped:
+                index["clipped"].append(line.name)
             index["writers"].append(group_of.setdefault(line.group, len(group_of)))
         with _writing(folder.parent):
             _sync(file.fileno(), file.flush)
@@ -180,7 +186,8 @@ def _open(folder: Path) -> Prepared | None:
         writers_N=np.array(index["writers"], dtype=np.int64),
     )
     refused = tuple(Refused(name=name, reason=reason) for name, reason in index["refused"])
-    return Prepared(lines=lines, groups=tuple(index["groups"]), refused=refused)
+    clipped = tuple(index.get("clipped", ()))  # lines that were prepared by an earlier version have no list
+    return Prepared(lines=lines, groups=tuple(index["groups"]), refused=refused, clipped=clipped)
 
 
 class StoredImages(Sequence[Image]):

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from common.charset import Charset
 from common.data.characters import CharacterSplit
-from common.data.dataset import SPLITS, SplitT
+from common.data.dataset import SPLITS, SplitName, SplitT
 from common.data.lines import LineDataset
 from common.data.prepared import Prepared
 from common.errors import UserError
@@ -60,10 +60,39 @@ def balanced(split: CharacterSplit) -> CharacterSplit:
     return split.take(np.sort(np.concatenate(kept)))
 
 
-def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDataset:
-    """Split lines at random, but keep the lines of each group in one split.
+def split_groups(name: str, sizes: Mapping[str, int]) -> dict[str, SplitName]:
+    """Put whole groups of examples into splits at random. Validation and test get about a tenth of the examples each.
 
-    Validation and test get about a tenth of the lines each. Training gets the rest.
+    Args:
+        name: name of the data set.
+        sizes: number of examples of each group.
+
+    Raises:
+        UserError: there are fewer than three groups.
+    """
+    if len(sizes) < 3:
+        raise UserError(
+            f"{name} holds lines of {len(sizes)} pages or writers; expected at least 3, one each for training, "
+            "validation and test"
+        )
+    names = sorted(sizes)
+    waiting = [names[i] for i in np.random.default_rng(_SEED).permutation(len(names))]
+    split_of: dict[str, SplitName] = {}
+    held_out: tuple[SplitName, ...] = ("test", "validation")
+    for split in held_out:
+        wanted = _HELD_SHARE * sum(sizes.values())
+        held = 0
+        # the first waiting group is always taken, and one group is left for each later split
+        while len(waiting) > 2 or not held:
+            if held and abs(held + sizes[waiting[0]] - wanted) >= abs(held - wanted):
+                break
+            held += sizes[waiting[0]]
+            split_of[waiting.pop(0)] = split
+    return split_of | dict.fromkeys(waiting, "train")
+
+
+def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDataset:
+    """Split lines at random, but keep the lines of each group in one split; see `split_groups`.
 
     Args:
         name: name of the data set.
@@ -73,27 +102,14 @@ def by_group(name: str, prepared: Prepared, groups: Sequence[str]) -> LineDatase
     Raises:
         UserError: there are fewer than three groups.
     """
-    sizes = Counter(groups)
-    if len(sizes) < 3:
-        raise UserError(
-            f"{name} holds lines of {len(sizes)} pages or writers; expected at least 3, one each for training, "
-            "validation and test"
-        )
-    names = sorted(sizes)
-    waiting = [names[i] for i in np.random.default_rng(_SEED).permutation(len(names))]
-    split_of: dict[str, str] = {}
-    for split in ("test", "validation"):
-        wanted = _HELD_SHARE * len(groups)
-        held = 0
-        # the first waiting group is always taken, and one group is left for each later split
-        while len(waiting) > 2 or not held:
-            if held and abs(held + sizes[waiting[0]] - wanted) >= abs(held - wanted):
-                break
-            held += sizes[waiting[0]]
-            split_of[waiting.pop(0)] = split
-    numbers_N = np.searchsorted(names, groups)
-    grouped = replace(prepared, lines=replace(prepared.lines, writers_N=numbers_N))
-    return by_split(name, grouped, [split_of.get(group, "train") for group in groups])
+    split_of = split_groups(name, Counter(groups))
+    return by_split(name, number_groups(prepared, groups), [split_of[group] for group in groups])
+
+
+def number_groups(prepared: Prepared, groups: Sequence[str]) -> Prepared:
+    """The same lines, whose writers are numbers of the groups in alphabetical order."""
+    numbers_N = np.searchsorted(sorted(set(groups)), groups)
+    return replace(prepared, lines=replace(prepared.lines, writers_N=numbers_N))
 
 
 def by_split(name: str, prepared: Prepared, splits: Sequence[str]) -> LineDataset:
@@ -109,4 +125,5 @@ def by_split(name: str, prepared: Prepared, splits: Sequence[str]) -> LineDatase
         validation=validation,
         test=test,
         refused=prepared.refused,
+        clipped=prepared.clipped,
     )

@@ -1,4 +1,4 @@
-"""Evaluating a recognizer on lines, and reading them."""
+"""Evaluating a recognizer on lines."""
 
 # N lines, B batch, L label length, K classes, T frames, G golden examples
 
@@ -8,47 +8,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from common.batch import LineBatch, to_float
 from common.charset import Charset
-from common.data.line_batches import reading_batches, split_batch
-from common.data.lines import Image, LineSplit, pad_labels
+from common.data.line_batches import split_batch
+from common.data.lines import LineSplit
 from common.errors import UserError
-from common.metrics import Edits, bootstrap_interval, count_edits, edit_distances, error_rate, log_softmax
-from common.reading.decoding import (
-    Classes,
-    Confidences,
-    ctc_character_confidence,
-    ctc_log_likelihood,
-    decoded_texts,
-)
+from common.metrics import Edits, bootstrap_interval, count_edits, edit_distances, error_rate
+from common.reading.lines import BATCH_SIZE, LineReading, read_split, spec_of
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
-from common.recognizer import Decoder, Recognizer
+from common.recognizer import Recognizer
 from common.sampling import evenly
-from common.spec import LineSpec
 from common.weights import Golden
 
-# the default of training, so that evaluation does not set a run's peak memory
-BATCH_SIZE = 32
 GOLDEN_EXAMPLES = 4
 MOST_CONFUSED = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineReading:
-    """The text read from one line."""
-
-    text: str
-    confidence: float
-    """Probability of the text."""
-    character_confidences: tuple[float, ...]
-    nats: float = 0.0
-    """-log p of the true text, as in the training loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,27 +171,9 @@ def evaluate_lines(
     return LineEvaluation(
         charset=charset,
         split=split,
-        readings=_read(recognizer, charset, split, search),
-        ends=int(_spec(recognizer).decodes),
+        readings=read_split(recognizer, charset, split, search),
+        ends=int(spec_of(recognizer).decodes),
     )
-
-
-def read_lines(
-    recognizer: Recognizer, charset: Charset, images: Sequence[Image], search: Search = BEST_PATH
-) -> list[Reading]:
-    """Each line's text."""
-    nothing = [""] * len(images)
-    widths_N = np.array([image.shape[1] for image in images])
-    split = LineSplit(images=images, widths_N=widths_N, texts=nothing, names=nothing)
-    return [
-        Reading(
-            image_HW=image,
-            text=reading.text,
-            confidence=reading.confidence,
-            character_confidences=reading.character_confidences,
-        )
-        for image, reading in zip(images, _read(recognizer, charset, split, search), strict=True)
-    ]
 
 
 def check_height(recognizer: Recognizer, height: int) -> None:
@@ -228,59 +189,5 @@ def check_height(recognizer: Recognizer, height: int) -> None:
         )
 
 
-def _read(recognizer: Recognizer, charset: Charset, split: LineSplit, search: Search) -> list[LineReading]:
-    """Read the lines by width; the readings are in the order of the split."""
-    decodes = _spec(recognizer).decodes
-    readings: dict[int, LineReading] = {}
-    for chosen, batch in reading_batches(split, charset, BATCH_SIZE):
-        found = _read_decoded(recognizer, charset, batch) if decodes else _read_ctc(recognizer, charset, batch, search)
-        readings |= zip((int(i) for i in chosen), found, strict=False)  # the copies that fill the batch are dropped
-    return [readings[i] for i in range(len(split))]
-
-
-def _read_ctc(recognizer: Recognizer, charset: Charset, batch: LineBatch, search: Search) -> list[LineReading]:
-    log_probs_BTK = log_softmax(recognizer.logits(batch.images_BHW1, batch.widths_B))
-    frames_B = _spec(recognizer).frames(batch.widths_B)
-    classes = search(log_probs_BTK, frames_B)
-    lengths_B = np.array([len(line) for line in classes])
-    labels_BL = pad_labels(classes, int(lengths_B.max(initial=0)))
-    log_p_B = ctc_log_likelihood(log_probs_BTK, frames_B, labels_BL, lengths_B)
-    confidences = ctc_character_confidence(log_probs_BTK, frames_B, classes)
-    nats_B = -ctc_log_likelihood(log_probs_BTK, frames_B, batch.labels_BL, batch.label_lengths_B)
-    return _line_readings(charset, classes, np.exp(log_p_B), confidences, nats_B)
-
-
-def _read_decoded(recognizer: Recognizer, charset: Charset, batch: LineBatch) -> list[LineReading]:
-    decoded = cast(Decoder, recognizer).decode(batch.images_BHW1, batch.widths_B)
-    classes, confidences, confidence_B = decoded_texts(*decoded)
-    log_probs_BSK = log_softmax(recognizer.logits(*batch.inputs))
-    targets_BS = pad_labels(list(batch.labels_BL), batch.labels_BL.shape[1] + 1)  # class 0 follows the last character
-    log_p_BS = np.take_along_axis(log_probs_BSK, targets_BS[:, :, None].astype(np.int64), axis=2)[:, :, 0]
-    own_BS = np.arange(targets_BS.shape[1]) <= batch.label_lengths_B[:, None]
-    return _line_readings(charset, classes, confidence_B, confidences, -np.where(own_BS, log_p_BS, 0).sum(axis=1))
-
-
-def _line_readings(
-    charset: Charset,
-    classes: Classes,
-    confidence_B: Float[np.ndarray, "B"],
-    confidences: Confidences,
-    nats_B: Float[np.ndarray, "B"],
-) -> list[LineReading]:
-    return [
-        LineReading(
-            text=charset.decode(line),
-            confidence=min(1.0, float(confidence)),  # a sum over alignments may round to just above
-            character_confidences=tuple(float(c) for c in each),
-            nats=float(nats),
-        )
-        for line, confidence, each, nats in zip(classes, confidence_B, confidences, nats_B, strict=True)
-    ]
-
-
 def _knows(charset: Charset, text: str) -> bool:
     return all(c in charset.class_of for c in text)
-
-
-def _spec(recognizer: Recognizer) -> LineSpec:
-    return cast(LineSpec, recognizer.spec)

@@ -10,9 +10,9 @@ import numpy as np
 from common.charset import Charset
 from common.data.line_batches import reading_batches
 from common.data.lines import LineSplit
-from common.evaluation.lines import BATCH_SIZE
 from common.metrics import edit_distances, log_softmax
 from common.reading.decoding import BEAM_WIDTH, LENGTH_BONUS, NGRAM_WEIGHT, ctc_beam
+from common.reading.lines import BATCH_SIZE
 from common.reading.ngram import CharacterNgram, NgramCounts, Prior
 from common.recognizer import Recognizer
 from common.sampling import evenly

@@ -17,9 +17,10 @@ from common.data.dataset import SPLITS, Refused
 from common.data.line_batches import LineBatches
 from common.data.lines import LineDataset, LineSplit, frames_needed
 from common.errors import UserError
-from common.evaluation.lines import LineEvaluation, evaluate_lines, read_lines
+from common.evaluation.lines import LineEvaluation, evaluate_lines
 from common.evaluation.measure import CER
 from common.reading.decoding import BEAM_WIDTH
+from common.reading.lines import read_lines
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
@@ -99,9 +100,10 @@ class Lines:
         )
 
     def facts(self, dataset: LineDataset, batches: Batches[Any, Any]) -> dict[str, Any]:
-        """The shapes that a framework compiled for, and the number of refused lines."""
+        """The shapes that a framework compiled for, and the numbers of refused and of clipped lines."""
         shapes = cast(LineBatches, batches).shapes
-        return {"buckets": [list(shape) for shape in shapes], "refused": len(dataset.refused)}
+        clipped = {"clipped": len(dataset.clipped)} if dataset.clipped else {}
+        return {"buckets": [list(shape) for shape in shapes], "refused": len(dataset.refused), **clipped}
 
     def evaluate(
         self,

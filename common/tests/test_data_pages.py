@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from common.data import pages, prepared
+from common.data import page_files, pages, prepared
 from common.data.lines import LineDataset, LineSplit
 from common.errors import UserError
 from common.tests.test_data_xml_pages import SCHEMAS, Row, refuses, written
@@ -213,7 +214,7 @@ def test_a_pattern_that_cannot_be_used_is_refused(folder: Path, pattern: str, wo
 def test_a_second_load_reads_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = images(pages.load(folder, height=HEIGHT))
     with monkeypatch.context() as patch:
-        patch.delattr("common.data.pages.read_page")  # any use of it then fails
+        patch.delattr("common.data.pages.load_page")  # any use of it then fails
         again = images(pages.load(folder, height=HEIGHT))
         pages.load(folder, height=HEIGHT, writer_pattern="(.)")  # another split of the same lines
     assert len(first) == len(again) == 3
@@ -234,10 +235,14 @@ LOOP = (*ROW.polygon[:2], (315, 50), (311, 48), (311, 50), (315, 48), *ROW.polyg
         (Row(words=("",), polygon=ROW.polygon), "has no text"),
         (replace(ROW, words=("one", "><", "two")), "a stretch that could not be read (><)"),
         (replace(ROW, polygon=()), "neither polygon nor box"),
-        (replace(ROW, polygon=((5, 20), (400, 20), (315, 75))), "its outline lies outside the 320×150 image (x=400)"),
-        (replace(ROW, polygon=((5, 20), (315, 20), (315, 153))), "its outline lies outside the 320×150 image (y=153)"),
-        (replace(ROW, polygon=((-9, 20), (315, 20), (315, 75))), "its outline lies outside the 320×150 image (x=-9)"),
-        (replace(ROW, baseline=((5, 60), (400, 60))), "its baseline lies outside the 320×150 image (x=400)"),
+        (
+            replace(ROW, polygon=((220, 20), (440, 20), (440, 75), (220, 75))),
+            "55% of its outline lies outside",
+        ),
+        (replace(ROW, polygon=((5, -80), (315, -80), (315, 75), (5, 75))), "52% of its outline lies outside"),
+        (replace(ROW, polygon=((-900, 20), (-5, 20), (-5, 75))), "100% of its outline lies outside the 320×150 image"),
+        (replace(ROW, baseline=((200, 60), (600, 60))), "69% of its baseline lies outside the 320×150 image"),
+        (replace(ROW, baseline=((5, 160), (300, 160))), "100% of its baseline lies outside the 320×150 image"),
         (replace(ROW, polygon=((9, 9), (9, 9), (9, 9))), "its outline is empty (0×0 pixels)"),
         (replace(ROW, polygon=((9, 9), (90, 9))), "its outline is empty"),
         (replace(ROW, polygon=BOW_TIE), "crosses itself"),
@@ -266,6 +271,95 @@ def test_harmless_oddities_are_accepted(folder: Path, row: Row) -> None:
     write(folder, "b", [row])
     assert refusals(folder) == {}
     assert difference(line_of(folder, "a"), line_of(folder, "b")) < 0.02
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        replace(ROW, polygon=((-9, 20), (329, 20), (329, 75), (-9, 75))),
+        replace(ROW, polygon=((5, 20), (560, 20), (560, 75), (5, 75))),
+        replace(ROW, baseline=((-4, 60), (330, 60))),
+    ],
+    ids=["on both sides", "far to the right", "only the baseline"],
+)
+def test_a_line_that_reaches_outside_is_cut_off_at_the_edge_and_counted(folder: Path, row: Row) -> None:
+    write(folder, "b", [ROW, row])
+    for _ in range(2):  # prepared, then from the cache
+        dataset = pages.load(folder, height=HEIGHT)
+        assert (dataset.refused, dataset.clipped) == ((), ("b, line 2",))
+        assert difference(images(dataset)["a, line 1"], images(dataset)["b, line 2"]) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("polygon", "inside"),
+    [
+        (((-4, 2), (8, 2), (8, 6), (-4, 6)), {(0, 2), (8, 2), (8, 6), (0, 6)}),
+        (((5, -5), (15, 5), (5, 15), (-5, 5)), {(0, 0), (10, 0), (10, 10), (0, 10)}),
+        (((2, 2), (3, 2), (3, 3)), {(2, 2), (3, 2), (3, 3)}),
+        (((11, 0), (15, 0), (13, 4)), set()),
+        (((6, 4), (14, 4), (6, 12)), {(6, 4), (10, 4), (10, 8), (8, 10), (6, 10)}),
+    ],
+    ids=["one side", "a square on its corner", "all inside", "all outside", "a triangle over two edges"],
+)
+def test_a_polygon_is_clipped_at_the_edges_of_its_page(
+    polygon: tuple[tuple[int, int], ...], inside: set[tuple[int, int]]
+) -> None:
+    clipped = page_files.clip_polygon(np.array(polygon, dtype=np.float64), (10, 10))
+    assert {(x, y) for x, y in clipped.tolist()} == inside
+
+
+def test_the_splits_of_a_folder_of_collections_are_those_of_its_collections_together(tmp_path: Path) -> None:
+    """No line on its own, nor a collection, moves to another split when others are loaded with it."""
+    for collection, count in (("one", 30), ("deep/two", 12), ("three", 4)):
+        (tmp_path / "all" / collection).mkdir(parents=True)
+        for number in range(count):
+            write(tmp_path / "all" / collection, f"hand{number // 2:02}_{number % 2 + 1}")
+    pattern = "^(.*hand[0-9]+)_[12]$"
+    dataset = pages.load(tmp_path / "all", height=HEIGHT, writer_pattern=pattern)
+    together = [set(split.names) for split in splits_of(dataset)]
+    assert sum(map(len, together)) == 46
+    for collection in ("one", "deep/two"):
+        alone = splits_of(pages.load(tmp_path / "all" / collection, height=HEIGHT, writer_pattern=pattern))
+        for whole, part in zip(together, alone, strict=True):
+            assert {name for name in whole if name.startswith(collection)} == {f"{collection}/{n}" for n in part.names}
+    # two writers are too few for three splits
+    assert {name for name in together[0] if name.startswith("three")} == {
+        f"three/hand0{number // 2}_{number % 2 + 1}, line 1" for number in range(4)
+    }
+
+
+def test_subfolders_with_fewer_than_three_writers_are_split_together(tmp_path: Path) -> None:
+    for writer in "abcdef":
+        (tmp_path / "all" / writer).mkdir(parents=True)
+        for number in range(2):
+            write(tmp_path / "all" / writer, f"{number}")
+    dataset = pages.load(tmp_path / "all", height=HEIGHT, writer_pattern="^(.)/")
+    owners = [{name[0] for name in split.names} for split in splits_of(dataset)]
+    assert list(map(len, owners)) == [4, 1, 1]
+    assert set().union(*owners) == set("abcdef")
+
+
+COLLECTIONS = r"^(.*SC0033B(?=_)|.+?)(?:_s4.*|(?:_double)?_[0-9]{1,2}|-[0-9]+)?$"
+
+
+@pytest.mark.parametrize(
+    ("page", "writer"),
+    [
+        ("copiste/pages/wikitexte_0038_2", "copiste/pages/wikitexte_0038"),
+        ("wikitexte_0058", "wikitexte_0058"),
+        ("imp_wikitexte_0122_1", "imp_wikitexte_0122"),
+        ("wikitexte_0221_double_2", "wikitexte_0221"),
+        ("wills/pages/TestamentsDePoilus_will_AN_0006-3", "wills/pages/TestamentsDePoilus_will_AN_0006"),
+        ("stanford/pages/SC0033B_s4_b01_f14_i093", "stanford/pages/SC0033B"),
+        ("SC0033B_s4_b01_f14_i080", "SC0033B"),
+        ("stanford/pages/Lettre242_2", "stanford/pages/Lettre242"),
+        ("Lettre42", "Lettre42"),
+    ],
+)
+def test_one_pattern_names_the_writers_of_the_three_shared_collections(page: str, writer: str) -> None:
+    found = re.search(COLLECTIONS, page)
+    assert found is not None
+    assert found[1] == writer
 
 
 def test_an_image_of_another_size_or_none_at_all_is_refused_by_name(folder: Path) -> None:

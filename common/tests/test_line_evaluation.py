@@ -13,9 +13,10 @@ from common.charset import Charset
 from common.data.line_batches import READING_BUCKETS
 from common.data.lines import LineSplit
 from common.errors import UserError
-from common.evaluation.lines import BATCH_SIZE, LineEvaluation, evaluate_lines, read_lines
+from common.evaluation.lines import LineEvaluation, evaluate_lines
 from common.metrics import log_softmax
 from common.reading.decoding import ctc_log_likelihood
+from common.reading.lines import BATCH_SIZE, read_lines
 from common.reading.search import Search
 from common.spec import LSTMCTCSpec, TransformerSpec
 from common.weights import Golden

@@ -17,8 +17,9 @@ import pytest
 from common.charset import Charset
 from common.data.lines import LineDataset, LineSplit
 from common.errors import UserError
-from common.evaluation.lines import LineEvaluation, LineReading
+from common.evaluation.lines import LineEvaluation
 from common.evaluation.measure import CER
+from common.reading.lines import LineReading
 from common.report import jobs, results
 from common.report.budgets import TIERS, data_of
 from common.report.charts import learning_charts
