@@ -34,14 +34,22 @@ class TrainConfig:
     """Seed of the initial weights, the order of examples, dropout and augmentation."""
     workers: int = 1
     """Threads that prepare batches ahead of the model; any number gives the same batches."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the convolutions and matrix products in training. bfloat16 is for PyTorch: parameters, batch norm,
+    softmax and losses stay in float32."""
     augment: bool = False
     """Lines only: change the shape, the pen and the ink of each training line anew in every epoch."""
+    augment_shear: float = 0.25
+    """Largest slant that `augment` adds, columns per row: 0.25 is 14°."""
+    augment_elastic: float = 0.0
+    """Elastic distortion by `augment`: standard deviation of the points of a grid, in heights of the line. 0.03 bends
+    letters visibly."""
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise UserError(f"train.{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("weight_decay", "clip_norm", "seed", "workers"):
+        for field in ("weight_decay", "clip_norm", "seed", "workers", "augment_shear", "augment_elastic"):
             if getattr(self, field) < 0:
                 raise UserError(f"train.{field} is {getattr(self, field)}; it must not be negative")
         if not self.learning_rate > 0:

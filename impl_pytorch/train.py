@@ -26,6 +26,7 @@ def fit(recognizer: Recognizer, model: nn.Module, loss_of: Callable[[AnyBatch], 
     """
     config, device = run.config, next(model.parameters()).device
     optimizer = optimizer_for(config, model)
+    lower_precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
     if run.checkpoint:
         restore(model, optimizer, run.checkpoint)
 
@@ -34,7 +35,7 @@ def fit(recognizer: Recognizer, model: nn.Module, loss_of: Callable[[AnyBatch], 
             for group in optimizer.param_groups:
                 group["lr"] = float(run.learning_rates_S[run.step])
             model.train()
-            with dropout_seeded(config.seed, run.step, device):
+            with dropout_seeded(config.seed, run.step, device), lower_precision:
                 loss = loss_of(batch)
             optimizer.zero_grad()
             loss.backward()

@@ -28,7 +28,7 @@ class PageBlock(nn.Module):
         x_BHWC = self.conv(x_BCHW).permute(0, 2, 3, 1)
         keep_1X = keep_BHW.reshape(1, -1)
         x_XC = self.norm(x_BHWC.flatten(0, 2), keep_1X, batch_statistics=batch_statistics)
-        return F.relu(x_XC * keep_1X.t(), inplace=True).view_as(x_BHWC).permute(0, 3, 1, 2)
+        return x_XC.view_as(x_BHWC).permute(0, 3, 1, 2)
 
 
 def keep_masks(sizes_B2: Tensor, height: int, width: int, levels: int, like: Tensor) -> list[Tensor]:

@@ -1,10 +1,11 @@
 """Augmentation: random changes of a line's image that keep its text.
 
-The changes are: width of the pen, width and height of the writing, slant, rotation, position, a bent base line, and
-darkness of the ink.
+The changes are: width of the pen, width and height of the writing, slant, rotation, position, a bent base line, an
+elastic distortion, and darkness of the ink.
 
 Source: Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks applied to visual document
-analysis", for the bends. Wigington et al. 2017, "Data augmentation for recognition of handwritten words and lines".
+analysis", for the bends. Wigington et al. 2017, "Data augmentation for recognition of handwritten words and lines", for
+the elastic distortion.
 """
 
 # H height, W width, X columns of the new image
@@ -21,16 +22,21 @@ from common.data.lines import Image
 NARROWEST, WIDEST = 0.85, 1.2
 """Smallest and largest horizontal scale of a line."""
 _INK = 64  # a pixel above this value is ink
+_GRID = 0.4  # distance between the points of the elastic grid, in heights of the line
 
 
-def augment_line(image: Image, rng: np.random.Generator, width: int) -> Image:
+def augment_line(
+    image: Image, rng: np.random.Generator, width: int, *, shear: float = 0.25, elastic: float = 0.0
+) -> Image:
     """Change a line's pen, shape and ink at random. The height stays the same.
 
     Args:
         image: uint8, ink 255 on paper 0.
-        rng: source of the random numbers. Every call draws the same number of them.
+        rng: source of the random numbers.
         width: maximum width of the result, pixels; not less than the image's width. The minimum is `NARROWEST` times
             the image's width.
+        shear: largest slant that is added, columns per row.
+        elastic: standard deviation of the points of the elastic grid in both directions, in heights of the line.
     """
     geometry, pen, ink = rng.random(3) < (0.8, 0.5, 0.5)
     drawn_11 = rng.uniform(-1, 1, 11)
@@ -38,7 +44,7 @@ def augment_line(image: Image, rng: np.random.Generator, width: int) -> Image:
     if pen:
         image = _change_pen(image, thicker)
     if geometry:
-        image = _remap(image, drawn_11, width)
+        image = _remap(image, drawn_11, width, shear, elastic, rng)
     if ink:
         levels = np.linspace(0, 1, 256) ** np.exp(0.4 * gamma) * (0.8 + 0.2 * gain) * 255
         image = np.rint(levels).astype(np.uint8)[image]
@@ -56,17 +62,19 @@ def _change_pen(image: Image, thicker: float) -> Image:
     return np.array(changed)
 
 
-def _remap(image: Image, drawn_11: Float[np.ndarray, "11"], width: int) -> Image:
-    """Stretch, shear, rotate, shift and bend a line, with one resampling.
+def _remap(
+    image: Image, drawn_11: Float[np.ndarray, "11"], width: int, shear: float, elastic: float, rng: np.random.Generator
+) -> Image:
+    """Stretch, shear, rotate, shift, bend and distort a line, with one resampling.
 
-    The old position of a new pixel is a function of its column plus a function of its row. An outer sum therefore
-    gives the old positions of all pixels.
+    But for the elastic distortion, the old position of a new pixel is a function of its column plus a function of its
+    row. An outer sum therefore gives the old positions of all pixels.
     """
-    stretch, shear, tall, turn, shift, wave, wave_length, wave_phase, sway, sway_length, sway_phase = drawn_11
+    stretch, slant, tall, turn, shift, wave, wave_length, wave_phase, sway, sway_length, sway_phase = drawn_11
     height, old = image.shape
     unit = height / 28  # the sizes below were chosen for lines of 28 rows
     # shearing moves the ends of the line out of the image: add paper for them, as far as `width` allows
-    lean = 0.25 * shear
+    lean = shear * slant
     pad = min(abs(lean) * height / 2, (width - NARROWEST * old) / 2)
     scale = min(1 + (0.2 * stretch if stretch > 0 else 0.15 * stretch), (width - 2 * pad) / old)
     new = int(np.clip(round(scale * old + 2 * pad), np.ceil(NARROWEST * old), width))
@@ -89,7 +97,22 @@ def _remap(image: Image, drawn_11: Float[np.ndarray, "11"], width: int) -> Image
     sway_X = sway * sway_period / (16 * np.pi) * np.sin(2 * np.pi * (x_X / sway_period + sway_phase))
     from_x = (x_X / scale + sway_X + old / 2)[None, :] + (lean * y_H)[:, None]
     from_y = (slope * x_X + bend_X + middle)[None, :] + (y_H / size)[:, None]
+    if elastic:
+        from_x += _displacement(height, new, elastic * height, rng)
+        from_y += _displacement(height, new, elastic * height, rng)
     return _sample(image, from_x - 0.5, from_y - 0.5)
+
+
+def _displacement(height: int, columns: int, spread: float, rng: np.random.Generator) -> Float[np.ndarray, "H X"]:
+    """Displacement of each pixel: normal at the points of a grid, bilinear between them, with deviation `spread`."""
+    step = _GRID * height
+    grid = rng.normal(0, spread, (int(np.ceil(height / step)) + 1, int(np.ceil(columns / step)) + 1))
+    y_H, x_X = np.arange(height) / step, np.arange(columns) / step
+    row_H, column_X = y_H.astype(np.intp), x_X.astype(np.intp)
+    low_H1, right_X = (y_H - row_H)[:, None], x_X - column_X
+    rows = grid[row_H] * (1 - low_H1) + grid[row_H + 1] * low_H1
+    between: Float[np.ndarray, "H X"] = rows[:, column_X] * (1 - right_X) + rows[:, column_X + 1] * right_X
+    return between
 
 
 def _sample(image: Image, x_HX: Float[np.ndarray, "H X"], y_HX: Float[np.ndarray, "H X"]) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -88,7 +89,7 @@ class Lines:
         if train.augment:
             from common.data.augment import augment_line  # imports Pillow
 
-            augment = augment_line
+            augment = partial(augment_line, shear=train.augment_shear, elastic=train.augment_elastic)
         return LineBatches(
             dataset.train,
             dataset.charset,
