@@ -1,4 +1,8 @@
-"""Which line that was found is which true line, by their baselines."""
+"""Which text belongs to which true line: lines that were read are assigned to true lines, by their baselines.
+
+This is not how a finder is judged, see `common.evaluation.finding`: a text belongs to a line even if its baseline was
+found a little too high, in pieces, or together with another line.
+"""
 
 # N true lines, M lines that were found, P points along a baseline, S segments of a polyline
 
@@ -33,30 +37,8 @@ class Matches:
     """Found lines without a true line."""
 
 
-def line_distance(baselines: Sequence[Points]) -> float:
-    """The distance of neighbouring lines: for each baseline to the nearest one above or below it, then the median.
-
-    Returns:
-        Pixels. With fewer than two lines above each other, the distance is not known, and is a fifth of the length of
-        the median baseline, but at least one pixel.
-    """
-    gaps = []
-    for i, line in enumerate(baselines):
-        middle_x, middle_y = line.mean(axis=0)
-        nearest = np.inf
-        for j, other in enumerate(baselines):
-            if i != j and other[:, 0].min() <= middle_x <= other[:, 0].max():
-                ordered = other[np.argsort(other[:, 0], kind="stable")]
-                nearest = min(nearest, abs(float(np.interp(middle_x, *ordered.T)) - middle_y))
-        if np.isfinite(nearest):
-            gaps.append(nearest)
-    if not gaps:
-        gaps = [0.2 * length(line) for line in baselines]
-    return max(1.0, float(np.median(gaps))) if gaps else 1.0
-
-
-def match_lines(true: Sequence[Points], found: Sequence[Points], distance: float) -> Matches:
-    """Match lines by their baselines, whatever their order.
+def assign_lines(true: Sequence[Points], found: Sequence[Points], distance: float) -> Matches:
+    """Assign lines by their baselines, whatever their order.
 
     First one to one: of all assignments, the one whose baselines are closest, along most of their length. A true and a
     found line can be matched if the shorter baseline runs along the other one over more than half of its length. Then
@@ -66,7 +48,7 @@ def match_lines(true: Sequence[Points], found: Sequence[Points], distance: float
     Args:
         true: baselines, pixels.
         found: baselines, pixels.
-        distance: of neighbouring lines, pixels; see `line_distance`.
+        distance: of neighbouring lines, pixels; see `common.reading.order.line_distance`.
 
     Source: Kuhn 1955 for the assignment.
     """
@@ -102,11 +84,6 @@ def match_lines(true: Sequence[Points], found: Sequence[Points], distance: float
         missed=tuple(missed),
         invented=tuple(invented),
     )
-
-
-def length(line: Points) -> float:
-    """The length of a polyline, pixels."""
-    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
 
 
 def _closeness(a: Points, b: Points, near: float) -> float:

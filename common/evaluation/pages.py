@@ -14,8 +14,9 @@ from rapidfuzz.distance import Levenshtein
 
 from common.data.text import normalised
 from common.data.xml_pages import Points
-from common.evaluation.matching import line_distance, match_lines
+from common.evaluation.matching import assign_lines
 from common.metrics import bootstrap_interval, error_rate
+from common.reading.order import line_distance
 
 UNREADABLE = "><"
 """The mark of a stretch that the transcriber could not read."""
@@ -48,6 +49,13 @@ class Line(Protocol):
         """Polygon around its ink, in pixels of the picture."""
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A line with a baseline that is known."""
+
+    baseline: Points
+
+
 @dataclass(frozen=True, kw_only=True)
 class PageScore:
     """The edits of one page, in characters unless a field says words.
@@ -56,7 +64,7 @@ class PageScore:
     read follow the reading order. A line whose text the transcriber did not give, or could not read (`><`), is left out
     of the true text. So is what was read from it.
 
-    Lines are matched by their baselines, whatever their order; see `common.evaluation.matching.match_lines`. A match
+    Lines are matched by their baselines, whatever their order; see `common.evaluation.matching.assign_lines`. A match
     is usually one true line and one line that was read. If a match has several, their texts are joined by line breaks,
     from left to right.
 
@@ -126,8 +134,12 @@ def score_page(truth: Sequence[Line], read: Sequence[Line], own: Sequence[str | 
     assert len(own) == len(truth), "one text of its own for each true line"
     texts, said = ([normalised(line.text) for line in lines] for lines in (truth, read))
     cut = [None if text is None else normalised(text) for text in own]
-    baselines = [baseline_of(line) for line in truth]
-    matches = match_lines(baselines, [baseline_of(line) for line in read], line_distance(baselines))
+    placed = [Placed(baseline_of(line)) for line in truth]
+    # with no line above another, the distance of lines is estimated from the height of their outlines
+    heights = [float(np.ptp(line.outline[:, 1])) for line in truth if len(line.outline)]
+    distance = line_distance(placed) or 0.7 * float(np.median(heights or [1.0]))
+    found = [baseline_of(line) for line in read]
+    matches = assign_lines([line.baseline for line in placed], found, max(distance, 1.0))
 
     known = [i for i, text in enumerate(texts) if text and UNREADABLE not in text]
     groups = [([i for i in lines if i in known], pieces) for lines, pieces in matches.groups]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.data.xml_pages import Points
-from common.evaluation.matching import line_distance, match_lines
+from common.evaluation.matching import assign_lines
 from common.evaluation.pages import PARTS, PageScore, page_figures, score_page
 
 
@@ -115,7 +115,7 @@ def test_a_second_line_at_the_same_place_is_invented() -> None:
 
 def test_lines_are_matched_by_position_and_not_by_text() -> None:
     true, found = [t.baseline for t in TRUTH], [line("", 310).baseline, line("", 130).baseline, line("", 700).baseline]
-    matches = match_lines(true, found, 100)
+    matches = assign_lines(true, found, 100)
     assert set(matches.groups) == {((0,), (1,)), ((2,), (0,))}
     assert (matches.missed, matches.invented) == ((1,), (2,))
 
@@ -123,25 +123,25 @@ def test_lines_are_matched_by_position_and_not_by_text() -> None:
 def test_the_nearest_assignment_of_all_lines_wins() -> None:
     # both found lines are nearest to the first true line, but the second true line can be given one as well
     true, found = [line("", 100).baseline, line("", 145).baseline], [line("", 112).baseline, line("", 102).baseline]
-    assert set(match_lines(true, found, 100).groups) == {((0,), (1,)), ((1,), (0,))}
+    assert set(assign_lines(true, found, 100).groups) == {((0,), (1,)), ((1,), (0,))}
 
 
 @pytest.mark.parametrize(("shift", "matched"), [(49, True), (51, False)])
 def test_a_baseline_matches_up_to_half_the_distance_of_lines(shift: float, matched: bool) -> None:
-    assert bool(match_lines([line("", 100).baseline], [line("", 100 + shift).baseline], 100).groups) is matched
+    assert bool(assign_lines([line("", 100).baseline], [line("", 100 + shift).baseline], 100).groups) is matched
 
 
 @pytest.mark.parametrize(("right", "matched"), [(1950, True), (2050, False)])
 def test_the_shorter_baseline_must_run_along_the_other_over_half_of_its_length(right: float, matched: bool) -> None:
     found = line("", 100, left=right - 1000, right=right).baseline
-    assert bool(match_lines([line("", 100, right=1500).baseline], [found], 1).groups) is matched
+    assert bool(assign_lines([line("", 100, right=1500).baseline], [found], 1).groups) is matched
 
 
-def test_the_distance_of_lines_is_the_median_gap_to_the_nearest_line() -> None:
-    beside = line("", 130, left=2000, right=2500)  # another column: it lies above or below no other line
-    assert line_distance([one.baseline for one in (*TRUTH, line("", 700), beside)]) == 100
-    assert line_distance([line("", 5).baseline]) == 200
-    assert line_distance([]) == 1
+def test_without_a_line_above_another_the_outline_decides_how_near_is_near() -> None:
+    # an outline of 80 pixels stands for lines that are 56 pixels apart, so 27 is near and 29 is not
+    alone = [TRUTH[0]]
+    assert score_page(alone, [line("abc", 127)], ["abc"]).lines_missed == 0
+    assert score_page(alone, [line("abc", 129)], ["abc"]).lines_missed == 1
 
 
 # --- what is left out
@@ -175,6 +175,11 @@ def test_a_line_that_its_file_does_not_let_be_cut_has_all_its_edits_as_misreadin
 def test_a_line_without_baseline_is_placed_by_its_outline() -> None:
     bare = [Line(one.text, np.empty((0, 2)), one.outline) for one in TRUTH]
     check(score_page(bare, TRUTH, TEXTS))
+
+
+def test_a_line_with_neither_baseline_nor_outline_is_missed() -> None:
+    nowhere = Line("abc", np.empty((0, 2)), np.empty((0, 2)))
+    check(score_page([nowhere], [], [None]), missed=3)
 
 
 # --- several pages
