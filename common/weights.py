@@ -19,11 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from common.atomic import write_atomically
+from common.batch import to_float
 from common.charset import Charset
 from common.errors import UserError
-from common.spec import Parameter, Spec, spec_from_dict, spec_to_dict
+from common.spec import Parameter, Spec, UNetSpec, spec_from_dict, spec_to_dict
 
 # G golden images, H height, W width, K classes, L label length, S scores per image (see Golden)
+# h and w half of H and W, M maps of a page
 
 FORMAT = "fourhands-weights-1"
 PREPROCESSING = "uint8 image, ink 255 on paper 0, divided by 255"
@@ -36,12 +38,20 @@ class Golden:
     """Images with the logits that the model computed for them when the file was written."""
 
     images_GHW: UInt8[np.ndarray, "G H W"]
-    logits: Float[np.ndarray, "G K"] | Float[np.ndarray, "G S K"]
+    logits: Float[np.ndarray, "G K"] | Float[np.ndarray, "G S K"] | Float[np.ndarray, "G h w M"]
     """As `Recognizer.logits` returns them."""
     widths_G: Int[np.ndarray, "G"] | None = None
     """Lines only: each line's own columns."""
     labels_GL: Int[np.ndarray, "G L"] | None = None
     """Lines only: classes of the text, 0 past its end."""
+    sizes_G2: Int[np.ndarray, "G 2"] | None = None
+    """Pages only: each page's own rows and columns."""
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """The arguments of `Recognizer.logits`."""
+        more = self.widths_G, self.labels_GL, self.sizes_G2
+        return to_float(self.images_GHW), *(array for array in more if array is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +138,8 @@ def save_weights(path: Path, content: WeightsFile) -> None:
     if golden.widths_G is not None and golden.labels_GL is not None:
         tensors["golden.widths"] = np.ascontiguousarray(golden.widths_G, np.int32)
         tensors["golden.labels"] = np.ascontiguousarray(golden.labels_GL, np.int32)
+    if golden.sizes_G2 is not None:
+        tensors["golden.sizes"] = np.ascontiguousarray(golden.sizes_G2, np.int32)
     metadata = {
         "format": FORMAT,
         "spec": json.dumps(spec_to_dict(content.spec)),
@@ -168,12 +180,18 @@ def load_weights(path: Path) -> WeightsFile:
             logits=tensors.pop("golden.logits"),
             widths_G=tensors.pop("golden.widths", None),
             labels_GL=tensors.pop("golden.labels", None),
+            sizes_G2=tensors.pop("golden.sizes", None),
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} lacks readable metadata ({error}); train again or restore the file") from None
-    if not isinstance(provenance, dict) or bool(spec.stem) != (golden.widths_G is not None):
+    complete = bool(spec.stem) == (golden.widths_G is not None)
+    complete &= isinstance(spec, UNetSpec) == (golden.sizes_G2 is not None)
+    if not isinstance(provenance, dict) or not complete:
         raise UserError(f"{path} lacks readable metadata or its golden example; train again or restore the file")
-    if len(charset) + spec.extra_classes != spec.num_classes:
+    if isinstance(spec, UNetSpec):
+        if len(charset):
+            raise UserError(f"{path}: a {spec.rung} has no characters, but the charset has {len(charset)}")
+    elif len(charset) + spec.extra_classes != spec.num_classes:
         raise UserError(
             f"{path}: the charset has {len(charset)} characters, which does not fit the {spec.num_classes} classes of "
             "the spec; the file was put together from two models"

@@ -33,7 +33,7 @@ def forward(
     x_BHWC = images_BHW1
     conv_caches = []
     for i in range(len(spec.channels)):
-        x_BHWC, conv_cache = convolution(x_BHWC, weights[f"conv.{i}.kernel"], stride=1, padding=1)
+        x_BHWC, conv_cache = convolution(x_BHWC, weights[f"conv.{i}.kernel"], strides=(1, 1), padding=1)
         x_BHWC += weights[f"conv.{i}.bias"]
         x_BHWC, relu_cache = relu(x_BHWC)
         conv_caches.append((conv_cache, relu_cache))

@@ -10,6 +10,7 @@ from common.spec import LSTMCTCSpec
 
 # --- layers
 from impl_numpy import stem
+from impl_numpy.convolution import convolution, convolution_backward
 from impl_numpy.ctc import ctc, ctc_backward
 from impl_numpy.device import Array, namespace
 from impl_numpy.lstm import bidirectional_lstm, bidirectional_lstm_backward
@@ -20,35 +21,32 @@ PARTS = ("kernel", "recurrent_kernel", "bias")
 
 
 # --- model
-def forward(
+def read(
     spec: LSTMCTCSpec,
     weights: dict[str, Array],
-    images_BHW1: Array,
-    widths_B: Array,
+    x_BTC: Array,
+    lengths_B: Array,
     rng: np.random.Generator | None = None,
-    *,
-    training: bool,
-) -> tuple[Array, Array, tuple, dict[str, Array]]:
-    """Logits (B, T, K), the number of each line's own frames (B,), the caches, and the statistics of the batch.
+) -> tuple[Array, tuple]:
+    """Frames and the number of each line's own frames to logits (B, T, K), and the caches.
 
-    Without a generator there is no dropout. Batch norm uses the batch's statistics in training, else the running ones.
+    Without a generator there is no dropout.
     """
-    xp = namespace(images_BHW1)
-    x_BTC, lengths_B, stem_caches, statistics = stem.forward(spec, weights, images_BHW1, widths_B, training=training)
+    xp = namespace(x_BTC)
     lstm_caches = []
-    for i in range(spec.num_layers):
+    for i, share in enumerate(spec.layer_dropouts):
         both = [xp.stack([weights[f"lstm.{i}.{direction}.{part}"] for direction in DIRECTIONS]) for part in PARTS]
         x_BTC, lstm_cache = bidirectional_lstm(x_BTC, lengths_B, *both)
-        x_BTC, dropout_cache = dropout(x_BTC, spec.dropout, rng)
+        x_BTC, dropout_cache = dropout(x_BTC, share, rng)
         lstm_caches.append((lstm_cache, dropout_cache))
     batch, length, channels = x_BTC.shape
     logits, head_cache = linear(x_BTC.reshape(-1, channels), weights["head.kernel"], weights["head.bias"])
-    return logits.reshape(batch, length, -1), lengths_B, (stem_caches, lstm_caches, head_cache), statistics
+    return logits.reshape(batch, length, -1), (lstm_caches, head_cache)
 
 
-def backward(dlogits_BTK: Array, caches: tuple) -> dict[str, Array]:
-    """The gradient of each parameter, from the last layer to the first."""
-    stem_caches, lstm_caches, head_cache = caches
+def read_backward(dlogits_BTK: Array, caches: tuple) -> tuple[Array, dict[str, Array]]:
+    """dframes, and the gradient of each parameter from the last layer to the first."""
+    lstm_caches, head_cache = caches
     gradients = {}
     batch, length, classes = dlogits_BTK.shape
     dx, gradients["head.kernel"], gradients["head.bias"] = linear_backward(dlogits_BTK.reshape(-1, classes), head_cache)
@@ -59,14 +57,32 @@ def backward(dlogits_BTK: Array, caches: tuple) -> dict[str, Array]:
         dx, *both = bidirectional_lstm_backward(dx, lstm_cache)
         for part, gradient in zip(PARTS, both, strict=True):
             gradients |= {f"lstm.{i}.{direction}.{part}": g for direction, g in zip(DIRECTIONS, gradient, strict=True)}
-    return gradients | stem.backward(dx, stem_caches)
+    return dx, gradients
+
+
+def shortcut(weights: dict[str, Array], frames_BTC: Array) -> tuple[Array, tuple]:
+    """Frames to logits (B, T, K) by a convolution over three frames, and the cache.
+
+    Frames past a line's own are zero, so the convolution sees the same zeros as past the end of the batch.
+    """
+    # a line's frames are an image of one row
+    kernel_13CK = weights["shortcut.kernel"][None]
+    logits_B1TK, cache = convolution(frames_BTC[:, None], kernel_13CK, strides=(1, 1), padding=0)
+    return logits_B1TK[:, 0] + weights["shortcut.bias"], cache
+
+
+def shortcut_backward(dlogits_BTK: Array, cache: tuple) -> tuple[Array, dict[str, Array]]:
+    """dframes, and the gradients of the kernel and of the bias."""
+    dframes_B1TC, dkernel_13CK = convolution_backward(dlogits_BTK[:, None], cache, need_dx=True)
+    return dframes_B1TC[:, 0], {"shortcut.kernel": dkernel_13CK[0], "shortcut.bias": dlogits_BTK.sum(axis=(0, 1))}
 
 
 def logits(
-    spec: LSTMCTCSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, _labels_BL: Array | None
+    spec: LSTMCTCSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, _labels_BL: Array | None = None
 ) -> Array:
     """Scores (B, T, K) for reading, zero past each line's own frames; the labels are not used."""
-    logits_BTK, lengths_B, _, _ = forward(spec, weights, images_BHW1, widths_B, training=False)
+    frames_BTC, lengths_B, _, _ = stem.forward(spec, weights, images_BHW1, widths_B, training=False)
+    logits_BTK, _ = read(spec, weights, frames_BTC, lengths_B)
     keep_BT = keep_first(lengths_B, logits_BTK.shape[1])
     return logits_BTK * keep_BT[..., None]
 
@@ -81,10 +97,22 @@ def loss_and_gradients(
     label_lengths_B: Array,
     rng: np.random.Generator | None,
 ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
-    """CTC loss in nats per character, its gradient per trained parameter, and the statistics of the batch."""
-    logits_BTK, lengths_B, caches, statistics = forward(spec, weights, images_BHW1, widths_B, rng, training=True)
+    """CTC loss in nats per character, its gradient per trained parameter, and the statistics of the batch.
+
+    The shortcut's loss is added with its weight. Without a generator there is no dropout.
+    """
+    frames_BTC, lengths_B, stem_caches, statistics = stem.forward(spec, weights, images_BHW1, widths_B, training=True)
+    logits_BTK, caches = read(spec, weights, frames_BTC, lengths_B, rng)
     loss, loss_cache = ctc(logits_BTK, lengths_B, labels_BL, label_lengths_B)
-    return loss, backward(ctc_backward(loss_cache), caches), statistics
+    dframes, gradients = read_backward(ctc_backward(loss_cache), caches)
+    if spec.shortcut_weight:
+        logits_BTK, cache = shortcut(weights, frames_BTC)
+        added, loss_cache = ctc(logits_BTK, lengths_B, labels_BL, label_lengths_B)
+        loss = loss + spec.shortcut_weight * added
+        dadded, of_shortcut = shortcut_backward(spec.shortcut_weight * ctc_backward(loss_cache), cache)
+        dframes = dframes + dadded
+        gradients |= of_shortcut
+    return loss, gradients | stem.backward(dframes, stem_caches), statistics
 
 
 # --- training step: shared by all rungs, see train.fit

@@ -1,6 +1,7 @@
-"""Batch norm over the columns that belong to the lines, layer norm, and their derivatives."""
+"""Batch norm over the pixels that belong to the images, layer norm, and their derivatives."""
 
 # B batch, H height, W width, C channels, X pixels of an image (H times W), R rows to normalize, D model width
+# Of a kernel: R rows, S columns, C channels in, O channels out
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ from common.spec import NORM_EPSILON
 from impl_numpy.device import Array, namespace
 
 
-def batch_norm(x_BHWC: Array, scale_C: Array, bias_C: Array, keep_BW: Array) -> tuple[Array, tuple, Array, Array]:
-    """Normalize each channel by its mean and its biased variance over the kept columns of the batch.
+def batch_norm(x_BHWC: Array, scale_C: Array, bias_C: Array, keep_BHW: Array) -> tuple[Array, tuple, Array, Array]:
+    """Normalize each channel by its mean and its biased variance over the kept pixels of the batch.
+
+    `keep_BHW` may also be (B, 1, W), which keeps whole columns.
 
     Returns:
         y, the cache, and the mean (C,) and variance (C,) that were used. Source: Ioffe & Szegedy 2015.
@@ -17,7 +20,7 @@ def batch_norm(x_BHWC: Array, scale_C: Array, bias_C: Array, keep_BW: Array) -> 
     xp = namespace(x_BHWC)
     batch, height, width, channels = x_BHWC.shape
     x_BXC = x_BHWC.reshape(batch, height * width, channels)
-    keep_B1X = xp.broadcast_to(keep_BW[:, None], (batch, height, width)).reshape(batch, 1, -1).astype(x_BHWC.dtype)
+    keep_B1X = xp.broadcast_to(keep_BHW, (batch, height, width)).reshape(batch, 1, -1).astype(x_BHWC.dtype)
     count = keep_B1X.sum()
     mean_C = (keep_B1X @ x_BXC).sum(axis=(0, 1)) / count
     centered_BXC = x_BXC - mean_C
@@ -31,7 +34,7 @@ def batch_norm(x_BHWC: Array, scale_C: Array, bias_C: Array, keep_BW: Array) -> 
 
 
 def batch_norm_backward(dy_BHWC: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    """dx, dscale, dbias; only kept columns count."""
+    """dx, dscale, dbias; only kept pixels count."""
     centered_BXC, inverse_C, scale_C, keep_B1X, count = cache
     xp = namespace(dy_BHWC)
     dy = dy_BHWC.reshape(centered_BXC.shape)
@@ -47,13 +50,15 @@ def batch_norm_backward(dy_BHWC: Array, cache: tuple) -> tuple[Array, Array, Arr
     return dx.reshape(dy_BHWC.shape), dscale_C, dbias_C
 
 
-def batch_norm_reading(x_BHWC: Array, scale_C: Array, bias_C: Array, mean_C: Array, variance_C: Array) -> Array:
-    """Normalize by the running statistics, so that a line does not depend on its batch."""
-    factor_C = scale_C / namespace(x_BHWC).sqrt(variance_C + NORM_EPSILON)
-    y = x_BHWC - mean_C
-    y *= factor_C
-    y += bias_C
-    return y
+def fold_batch_norm(
+    kernel_RSCO: Array, scale_O: Array, bias_O: Array, mean_O: Array, variance_O: Array
+) -> tuple[Array, Array]:
+    """Kernel and bias of the convolution that a convolution without bias and batch norm amount to in reading.
+
+    The running statistics are used, so that an image does not depend on its batch.
+    """
+    factor_O = scale_O / namespace(kernel_RSCO).sqrt(variance_O + NORM_EPSILON)
+    return kernel_RSCO * factor_O, bias_O - mean_O * factor_O
 
 
 def layer_norm(x_RD: Array, scale_D: Array, bias_D: Array) -> tuple[Array, tuple]:

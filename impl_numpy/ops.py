@@ -35,13 +35,15 @@ def relu_backward(dy: Array, cache: Array) -> Array:
     return dy * (cache > 0)
 
 
-def masked_relu(x_BHWC: Array, keep_BW: Array) -> tuple[Array, Array]:
-    """max(x, 0) in the columns that are kept, 0 in the others; the backward is `relu_backward`.
+def masked_relu(x_BHWC: Array, keep_BHW: Array) -> tuple[Array, Array]:
+    """max(x, 0) in the pixels that are kept, 0 in the others; the backward is `relu_backward`.
+
+    `keep_BHW` may also be (B, 1, W), which keeps whole columns.
 
     The cache is the output, which is positive exactly where a gradient passes.
     """
     y = namespace(x_BHWC).maximum(x_BHWC, 0)
-    y *= keep_BW[:, None, :, None]
+    y *= keep_BHW[..., None]
     return y, y
 
 
@@ -81,6 +83,31 @@ def max_pool2x2_backward(dy: Array, cache: tuple) -> Array:
         d_corner[...] = dy * chosen
         free &= ~chosen
     return dx
+
+
+def max_over_rows(x_BHWC: Array) -> tuple[Array, tuple]:
+    """Largest number of each column and channel, (B, W, C)."""
+    y_BWC = x_BHWC.max(axis=1)
+    return y_BWC, (x_BHWC, y_BWC)
+
+
+def max_over_rows_backward(dy_BWC: Array, cache: tuple) -> Array:
+    """dx: all of dy goes to the row of the largest number, the first of equals."""
+    x_BHWC, y_BWC = cache
+    rows_BWC = (x_BHWC == y_BWC[:, None]).argmax(axis=1)
+    place_H11 = namespace(dy_BWC).arange(x_BHWC.shape[1])[:, None, None]
+    return dy_BWC[:, None] * (place_H11 == rows_BWC[:, None])
+
+
+def upsample2x2(x_BHWC: Array) -> Array:
+    """Each pixel repeated in a block of 2×2."""
+    return x_BHWC.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def upsample2x2_backward(dy_BHWC: Array) -> Array:
+    """dx: the sum of each block."""
+    top_left, top_right, bottom_left, bottom_right = _corners(dy_BHWC)
+    return (top_left + top_right) + (bottom_left + bottom_right)
 
 
 def _corners(x_BHWC: Array) -> list[Array]:

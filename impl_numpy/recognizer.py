@@ -1,6 +1,7 @@
 """The border: inputs and outputs are NumPy arrays, also when the model's arrays are CuPy's."""
 
 # B batch, H height, W width, K classes, L label length (characters), S scores per image, T frames
+# h and w half of H and W, M maps of a page
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from common.recognizer import AnyBatch, Device, DType, TrainingRun
-from common.spec import LineSpec, Spec
+from common.spec import LineSpec, Spec, UNetSpec
 from common.weights import initial_weights
-from impl_numpy import cnn, lstm_ctc, mlp, train, transformer
+from impl_numpy import cnn, lstm_ctc, mlp, train, transformer, unet
 from impl_numpy.device import Array, array_module, device_of, to_numpy
 
-MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer}
+MODULES = {"mlp": mlp, "cnn": cnn, "lstm_ctc": lstm_ctc, "transformer": transformer, "unet": unet}
 
 
 class NumpyRecognizer:
@@ -41,12 +42,12 @@ class NumpyRecognizer:
     def logits(
         self,
         images_BHW1: Float[np.ndarray, "B H W 1"],
-        widths_B: Int[np.ndarray, "B"] | None = None,
+        sizes: Int[np.ndarray, "B"] | Int[np.ndarray, "B 2"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
-    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
-        if widths_B is None:
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"] | Float[np.ndarray, "B h w M"]:
+        if sizes is None:
             return to_numpy(self._forward(images_BHW1))
-        return to_numpy(self.module.logits(self.spec, self.weights, *self._on_device(images_BHW1, widths_B, labels_BL)))
+        return to_numpy(self.module.logits(self.spec, self.weights, *self._on_device(images_BHW1, sizes, labels_BL)))
 
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
@@ -67,6 +68,10 @@ class NumpyRecognizer:
             image = np.zeros((1, self.spec.height, 8, 1), self.dtype)
             line = self._on_device(image, np.array([8]), np.array([[1]]))
             logits = self.module.logits(self.spec, self.weights, *line)
+        elif isinstance(self.spec, UNetSpec):
+            side = self.spec.multiple
+            page = self._on_device(np.zeros((1, side, side, 1), self.dtype), np.array([[side, side]]))
+            logits = self.module.logits(self.spec, self.weights, *page)
         else:
             logits = self._forward(np.zeros((1, self.spec.height, self.spec.width, 1), self.dtype))
         return {name: device_of(array) for name, array in {**self.weights, "logits": logits}.items()}

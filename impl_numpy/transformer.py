@@ -52,7 +52,7 @@ def embed_backward(dx_BLD: Array, ids_BL: Array, num_classes: int) -> Array:
 # --- model
 def encode(
     spec: TransformerSpec, weights: dict[str, Array], images_BHW1: Array, widths_B: Array, *, training: bool
-) -> tuple[Array, Array, list, dict[str, Array]]:
+) -> tuple[Array, Array, tuple, dict[str, Array]]:
     """Memory (B, T, D): frames + positions; the mask of each line's own frames (B, T); caches and statistics."""
     frames_BTD, lengths_B, caches, statistics = stem.forward(spec, weights, images_BHW1, widths_B, training=training)
     length = frames_BTD.shape[1]

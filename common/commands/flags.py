@@ -52,7 +52,7 @@ def flag_names(command: Any, prefix: str = "--") -> list[str]:
     names = []
     for field in fields(command):
         value = getattr(command, field.name, None)
-        name = prefix + field.name.replace("_", "-")
+        name = prefix + field.name.removesuffix("_").replace("_", "-")  # `as_`, because `as` is a keyword
         if is_dataclass(value):
             decided = getattr(value, "decided_by_data", ())
             group = name.removesuffix("-config")

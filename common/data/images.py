@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import ctypes
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from common.errors import UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded. This is Pillow's own limit against decompression bombs."""
+_ORIENTATION = 0x0112  # EXIF
 
 
 def _silence_libtiff() -> None:
@@ -47,12 +50,58 @@ def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
     Raises:
         UserError: the file is missing, is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
     """
-    name = str(source) if isinstance(source, Path) else "the image"
+    with open_image(source) as image:
+        return decode_image(image, _name(source))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, turned upright, in pixels. Only its header is read.
+
+    Raises:
+        UserError: the file is missing, is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
+    """
+    with open_image(path) as image, naming_errors(path):
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        # orientations from 5 on are turned by a quarter
+        return image.size[::-1] if image.getexif().get(_ORIENTATION, 1) >= 5 else image.size
+
+
+@contextmanager
+def open_image(source: Path | bytes) -> Iterator[Image.Image]:
+    """Open an image file and read its header only; see `load_image`."""
+    with naming_errors(source):
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    with image:
+        yield image
+
+
+def decode_image(image: Image.Image, name: str) -> UInt8[np.ndarray, "H W"]:
+    """The present frame of an open image as grey levels, turned upright.
+
+    Args:
+        image: the open image.
+        name: name of the image in an error message.
+
+    Raises:
+        UserError: the image is damaged, or has more than `MAX_PIXELS` pixels.
+    """
+    with naming_errors(name):
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        return grey_levels(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def naming_errors(source: Path | bytes | str) -> Iterator[None]:
+    """Turn what Pillow raises into errors that name the file.
+
+    Args:
+        source: path of the file, its content, or the name of the image in an error message.
+    """
+    name = _name(source)
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:  # reads the header only
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            return grey_levels(ImageOps.exif_transpose(image))
+        yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(f"{name} has more than {MAX_PIXELS:,} pixels; crop it or reduce its size") from None
     except FileNotFoundError:
@@ -65,10 +114,16 @@ def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
         empty = isinstance(source, Path) and source.stat().st_size == 0
         what = "is empty" if empty else "is not an image that can be read"
         raise UserError(f"{name} {what}; expected PNG, JPEG, GIF, WebP, TIFF or BMP") from None
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's decoders raise these for damaged files
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's decoders raise these for damaged files
         raise UserError(
             f"{name} cannot be read ({error}); expected a complete image file, save or copy it again"
         ) from None
+
+
+def _name(source: Path | bytes | str) -> str:
+    return "the image" if isinstance(source, bytes) else str(source)
 
 
 def grey_levels(image: Image.Image | np.ndarray) -> UInt8[np.ndarray, "H W"]:

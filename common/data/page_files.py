@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from common.data.dataset import Refused
-from common.data.images import load_image
+from common.data.images import image_size, load_image
 from common.data.prepared import file_states
 from common.data.splits import split_groups
 from common.data.xml_pages import Page, Points, TextLine, read_page
@@ -155,14 +155,29 @@ def load_page(file: Path) -> tuple[UInt8[np.ndarray, "H W"], Page]:
     page = read_page(file)
     image_path = image_beside(file, page)
     picture_HW = load_image(image_path)
-    size = (picture_HW.shape[1], picture_HW.shape[0])
+    _check_size(file, page, image_path, (picture_HW.shape[1], picture_HW.shape[0]))
+    return picture_HW, page
+
+
+def page_size(file: Path, page: Page) -> tuple[int, int]:
+    """Width and height of a page's image, pixels. Only the header of the image is read.
+
+    Raises:
+        UserError: the image is missing, cannot be read, or has another size than the XML says.
+    """
+    image_path = image_beside(file, page)
+    size = image_size(image_path)
+    _check_size(file, page, image_path, size)
+    return size
+
+
+def _check_size(file: Path, page: Page, image_path: Path, size: tuple[int, int]) -> None:
     if page.size not in (None, size):
         wanted = "{}×{}".format(*page.size)
         raise UserError(
             f"{image_path.name} is {size[0]}×{size[1]} pixels but {file.name} says {wanted}; "
             "put the image of this XML beside it"
         )
-    return picture_HW, page
 
 
 @dataclass(frozen=True, kw_only=True)

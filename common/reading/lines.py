@@ -66,12 +66,20 @@ def read_split(
     recognizer: Recognizer, charset: Charset, split: LineSplit, search: Search = BEST_PATH
 ) -> list[LineReading]:
     """Read the lines by width; the readings are in the order of the split."""
-    decodes = spec_of(recognizer).decodes
     readings: dict[int, LineReading] = {}
     for chosen, batch in reading_batches(split, charset, BATCH_SIZE):
-        found = _read_decoded(recognizer, charset, batch) if decodes else _read_ctc(recognizer, charset, batch, search)
+        found = read_batch(recognizer, charset, batch, search)
         readings |= zip((int(i) for i in chosen), found, strict=False)  # the copies that fill the batch are dropped
     return [readings[i] for i in range(len(split))]
+
+
+def read_batch(
+    recognizer: Recognizer, charset: Charset, batch: LineBatch, search: Search = BEST_PATH
+) -> list[LineReading]:
+    """Read the lines of one batch."""
+    if spec_of(recognizer).decodes:
+        return _read_decoded(recognizer, charset, batch)
+    return _read_ctc(recognizer, charset, batch, search)
 
 
 def _read_ctc(recognizer: Recognizer, charset: Charset, batch: LineBatch, search: Search) -> list[LineReading]:

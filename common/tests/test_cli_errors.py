@@ -212,7 +212,7 @@ def _bomb(path: Path) -> None:
         (lambda path: Image.new("L", (1, 1)).save(path), "is blank"),
         (lambda path: Image.new("RGB", (40, 40), "white").save(path), "is blank"),
         (_bomb, "more than"),
-        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.mkdir(), "holds no image and no PDF"),
         (lambda _: None, "does not exist"),
     ],
     ids=["no image", "empty", "1×1", "blank", "decompression bomb", "folder", "missing"],

@@ -72,33 +72,49 @@ class Reader:
         """Read several images, in batches; see `read`."""
         if not images:
             return []
-        task = task_of(self.content.spec)
-        task.check_search(self.content.spec, beam=beam, ngram=ngram)
-        search = Search(beam=beam, prior=self._prior if ngram else None)
+        search = self.search(beam=beam, ngram=ngram)
         prepared = [self._prepared(image) for image in images]
-        return task.read(self.recognizer, self.content.charset, prepared, search)
+        return task_of(self.content.spec).read(self.recognizer, self.content.charset, prepared, search)
+
+    def search(self, *, beam: int, ngram: bool) -> Search:
+        """How CTC's scores become text; see `read`.
+
+        Raises:
+            UserError: a search that the model cannot use.
+        """
+        task_of(self.content.spec).check_search(self.content.spec, beam=beam, ngram=ngram)
+        return Search(beam=beam, prior=self._prior if ngram else None)
 
     @cached_property
     def _prior(self) -> Prior:
         return open_prior(self.run, self.content)  # once: its estimation takes a second
 
     def _prepared(self, image: Any) -> UInt8[np.ndarray, "H W"]:
-        from PIL.Image import Image
+        picture_HW = picture_of(image)
+        try:
+            return task_of(self.content.spec).prepare(picture_HW, self.content.spec)
+        except UserError as error:
+            named = isinstance(image, str | Path)
+            raise UserError(f"{image}: {error}" if named else str(error)) from None
 
-        from common.data.images import grey_levels, load_image  # imports Pillow
 
-        task = task_of(self.content.spec)
-        if isinstance(image, str | Path):
-            try:
-                return task.prepare(load_image(Path(image)), self.content.spec)
-            except UserError as error:
-                said = str(error)
-                raise UserError(said if said.startswith(str(image)) else f"{image}: {said}") from None
-        if isinstance(image, bytes):
-            return task.prepare(load_image(image), self.content.spec)
-        if not isinstance(image, np.ndarray | Image):
-            raise UserError(
-                f"an image of type {type(image).__name__} cannot be read; give a path, the bytes of an image file, an "
-                "array of grey levels, or a Pillow image"
-            )
-        return task.prepare(grey_levels(image), self.content.spec)
+def picture_of(image: Any) -> UInt8[np.ndarray, "H W"]:
+    """The grey levels of a path, the bytes of an image file, an array of grey levels, or a Pillow image.
+
+    Raises:
+        UserError: it is something else, or it cannot be read.
+    """
+    from PIL.Image import Image
+
+    from common.data.images import grey_levels, load_image  # imports Pillow
+
+    if isinstance(image, str | Path):
+        return load_image(Path(image))
+    if isinstance(image, bytes):
+        return load_image(image)
+    if not isinstance(image, np.ndarray | Image):
+        raise UserError(
+            f"an image of type {type(image).__name__} cannot be read; give a path, the bytes of an image file, an "
+            "array of grey levels, or a Pillow image"
+        )
+    return grey_levels(image)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from common.batch import to_float
 from common.errors import UserError
 from common.recognizer import Device, Recognizer, implementations
 from common.training.trained import open_recognizer, open_weights
@@ -63,8 +62,7 @@ def _in_own_process(run: Path, framework: str, device: Device) -> Verification:
 
 def _compare(framework: str, recognizer: Recognizer, content: WeightsFile) -> Verification:
     golden = content.golden
-    lines = [] if golden.widths_G is None else [golden.widths_G, golden.labels_GL]
-    logits = recognizer.logits(to_float(golden.images_GHW), *lines).astype(np.float64)
+    logits = recognizer.logits(*golden.inputs).astype(np.float64)
     worst = float(np.abs(logits - golden.logits).max())
     relative = worst / max(1.0, float(np.abs(golden.logits).max()))
     return Verification(framework=framework, worst=worst, relative=relative, same=relative <= TOLERANCE)

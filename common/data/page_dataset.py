@@ -1,0 +1,229 @@
+"""Pages with their lines, as a data set: pictures and page images are read when they are needed."""
+
+# N pages, M chosen pages, H height, W width
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from common.charset import Charset
+from common.data.dataset import SPLITS, Dataset, Refused
+from common.data.page_files import CheckedLine, checked_lines, find_pages, load_page, page_size
+from common.data.page_image import page_image, page_scale
+from common.data.xml_pages import Points, TextLine, read_page
+from common.errors import UserError
+
+Picture = UInt8[np.ndarray, "_ _"]
+
+
+class LazyImages(Sequence[Picture]):
+    """Images of pages, each made when it is first needed.
+
+    Args:
+        makers: one function per image.
+        keep: whether to keep the images that were made. Any number of threads may ask for them.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], Picture]], *, keep: bool) -> None:
+        self._makers = makers
+        self._keep = keep
+        self._made: dict[int, Picture] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]  # no slices
+        with self._lock:
+            made = self._made.get(index)
+        if made is None:
+            made = self._makers[index]()  # without the lock: two threads may make the same image, which is the same
+            if self._keep:
+                with self._lock:
+                    self._made[index] = made
+        return made
+
+
+class _Chosen(Sequence[Picture]):
+    """Some images of a sequence, each read on demand."""
+
+    def __init__(self, images: Sequence[Picture], indices: Int[np.ndarray, "M"]) -> None:
+        self._images, self._indices = images, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]  # no slices
+        return self._images[int(self._indices[index])]
+
+    def __iter__(self) -> Iterator[Picture]:
+        return (self[i] for i in range(len(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageSplit:
+    """Pages with their lines."""
+
+    pictures: Sequence[Picture]
+    """Grey levels of each page as it was loaded. The sequence may read each picture from its file on demand."""
+    images: Sequence[Picture]
+    """What a finder of lines sees of each page, see `common.data.page_image`: ink 255 on paper 0."""
+    scales_N: Float[np.ndarray, "N"]
+    """Pixels of each page's image per pixel of its picture."""
+    lines: Sequence[tuple[TextLine, ...]]
+    """The lines of each page in reading order, in pixels of its picture. Every line has an outline and a baseline."""
+    unknown: Sequence[tuple[Points, ...]]
+    """Per page, polygons within which the truth is not known: lines whose position cannot be used."""
+    names: Sequence[str]
+    """Name of each page in messages."""
+    writers_N: Int[np.ndarray, "N"] | None = None
+    """Number of each page's writer, or None if unknown. No writer is in two splits."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Picture:
+        """The page image at `index`."""
+        return self.images[index]
+
+    def take(self, indices: Int[np.ndarray, "M"]) -> PageSplit:
+        """The pages at `indices`, in that order."""
+        return PageSplit(
+            pictures=_Chosen(self.pictures, indices),
+            images=_Chosen(self.images, indices),
+            scales_N=self.scales_N[indices],
+            lines=[self.lines[i] for i in indices],
+            unknown=[self.unknown[i] for i in indices],
+            names=[self.names[i] for i in indices],
+            writers_N=None if self.writers_N is None else self.writers_N[indices],
+        )
+
+
+PageDataset = Dataset[PageSplit]
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """What was found in the files of a folder."""
+
+    makers: list[Callable[[], Picture]] = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
+    lines: list[tuple[TextLine, ...]] = field(default_factory=list)
+    unknown: list[tuple[Points, ...]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    clipped: list[str] = field(default_factory=list)
+    readable: dict[str, int] = field(default_factory=dict)
+
+
+def load(folder: Path, *, side: int, writer_pattern: str = "") -> PageDataset:
+    """Load the pages under a folder, with the same splits as `pages.load`. Pictures are read when they are needed.
+
+    A page without lines is refused: nobody has marked its lines, and they are not known to be none.
+
+    Args:
+        folder: the folder with the XML files and their images, or with subfolders of them.
+        side: size of the page images, see `page_image`.
+        writer_pattern: as in `pages.load`.
+
+    Raises:
+        UserError: as `pages.load` raises it, but a damaged picture is reported when it is needed.
+    """
+    files = find_pages(folder, writer_pattern)
+    found = _Found()
+    for name, file in files.files.items():
+        _add(found, name, file, side)
+    split_of = files.splits(found.readable)
+    writers = [files.writers[name] for name in found.names]
+    whole = page_split(
+        pictures=LazyImages(found.makers, keep=False),
+        side=side,
+        scales=found.scales,
+        lines=found.lines,
+        unknown=found.unknown,
+        names=found.names,
+        writers_N=np.searchsorted(sorted(set(writers)), writers),
+    )
+    train, validation, test = (
+        whole.take(np.array([i for i, name in enumerate(found.names) if split_of[name] == split], dtype=np.int64))
+        for split in SPLITS
+    )
+    for name, split in zip(SPLITS, (train, validation, test), strict=True):
+        if not len(split):
+            raise UserError(f"the {name} split of {folder} has no page with lines; give more pages")
+    return PageDataset(
+        name="pages",
+        charset=charset_of(train),
+        train=train,
+        validation=validation,
+        test=test,
+        refused=tuple(found.refused),
+        clipped=tuple(found.clipped),
+    )
+
+
+def page_split(
+    *,
+    pictures: Sequence[Picture],
+    side: int,
+    scales: Sequence[float],
+    lines: Sequence[tuple[TextLine, ...]],
+    names: Sequence[str],
+    unknown: Sequence[tuple[Points, ...]] | None = None,
+    writers_N: Int[np.ndarray, "N"] | None = None,
+) -> PageSplit:
+    """A split whose page images are made from the pictures when they are first needed, and then kept."""
+
+    def maker(index: int) -> Callable[[], Picture]:
+        return lambda: page_image(pictures[index], side)[0]
+
+    return PageSplit(
+        pictures=pictures,
+        images=LazyImages([maker(i) for i in range(len(names))], keep=True),
+        scales_N=np.array(scales, dtype=np.float64),
+        lines=lines,
+        unknown=[()] * len(names) if unknown is None else unknown,
+        names=names,
+        writers_N=writers_N,
+    )
+
+
+def charset_of(split: PageSplit) -> Charset:
+    """The characters of a split's lines."""
+    return Charset.of([line.text for lines in split.lines for line in lines])
+
+
+def _add(found: _Found, name: str, file: Path, side: int) -> None:
+    page = read_page(file)
+    size = page_size(file, page)
+    lines: list[TextLine] = []
+    unknown: list[Points] = []
+    readable = 0
+    outline_of = {f"{name}, line {line.number}": line.outline for line in page.lines}
+    for checked in checked_lines(name, page, size):
+        if isinstance(checked, CheckedLine):
+            readable += not checked.unreadable
+            if len(checked.line.baseline) >= 2:
+                lines.append(checked.line)
+                if checked.clipped:
+                    found.clipped.append(checked.name)
+                continue
+            checked = Refused(name=checked.name, reason="has no baseline")
+        found.refused.append(checked)
+        if len(outline_of[checked.name]) >= 3:
+            unknown.append(outline_of[checked.name])
+    found.readable[name] = readable
+    if not lines:
+        found.refused.append(Refused(name=name, reason="the page has no lines"))
+        return
+    found.makers.append(lambda: load_page(file)[0])
+    found.scales.append(page_scale(size, side))
+    found.lines.append(tuple(lines))
+    found.unknown.append(tuple(unknown))
+    found.names.append(name)
