@@ -134,12 +134,8 @@ def score_page(truth: Sequence[Line], read: Sequence[Line], own: Sequence[str | 
     assert len(own) == len(truth), "one text of its own for each true line"
     texts, said = ([normalised(line.text) for line in lines] for lines in (truth, read))
     cut = [None if text is None else normalised(text) for text in own]
-    placed = [Placed(baseline_of(line)) for line in truth]
-    # with no line above another, the distance of lines is estimated from the height of their outlines
-    heights = [float(np.ptp(line.outline[:, 1])) for line in truth if len(line.outline)]
-    distance = line_distance(placed) or 0.7 * float(np.median(heights or [1.0]))
-    found = [baseline_of(line) for line in read]
-    matches = assign_lines([line.baseline for line in placed], found, max(distance, 1.0))
+    true, found = ([baseline_of(line) for line in lines] for lines in (truth, read))
+    matches = assign_lines(true, found, distance_of(truth))
 
     known = [i for i, text in enumerate(texts) if text and UNREADABLE not in text]
     groups = [([i for i in lines if i in known], pieces) for lines, pieces in matches.groups]
@@ -178,6 +174,17 @@ def score_page(truth: Sequence[Line], read: Sequence[Line], own: Sequence[str | 
         lines_missed=len(missed),
         lines_invented=len(matches.invented),
         lines_left_out=len(texts) - len(known),
+    )
+
+
+def distance_of(lines: Sequence[Line]) -> float:
+    """The distance of neighbouring lines, pixels: at least 1.
+
+    If no line lies above another, it is estimated: 0.7 of the median height of the outlines.
+    """
+    heights = [float(np.ptp(line.outline[:, 1])) for line in lines if len(line.outline)]
+    return max(
+        1.0, line_distance([Placed(baseline_of(line)) for line in lines]) or 0.7 * float(np.median(heights or [0]))
     )
 
 
