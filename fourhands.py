@@ -24,7 +24,7 @@ from common.errors import UserError, unknown_name
 from common.machine import versions
 from common.reading.result import Reading
 from common.recognizer import Device, implementations
-from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
+from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, new_spec
 from common.tasks import task_of
 from common.training.reader import Reader
 from common.training.session import Session
@@ -43,6 +43,7 @@ __all__ = [
     "Spec",
     "TrainConfig",
     "TransformerSpec",
+    "UNetSpec",
     "UserError",
     "Verification",
     "evaluate",
@@ -96,10 +97,11 @@ def train(
     """Train a model and keep it in a run folder.
 
     Args:
-        rung: mlp, cnn, lstm_ctc or transformer.
+        rung: mlp, cnn, lstm_ctc, transformer or unet.
         out: the run folder to make.
         framework: the framework that trains.
-        data: NAME or NAME:FOLDER; None draws handwriting: ink for characters, ink_lines for lines.
+        data: NAME or NAME:FOLDER; None draws handwriting: ink for characters, ink_lines for lines,
+            ink_pages for pages.
         device: cpu or gpu.
         spec: sizes of the model: a spec, or the fields that differ from the defaults, such as `{"dropout": 0}`. The
             number of classes follows from the data.
@@ -209,9 +211,8 @@ def verify(run: AnyPath, framework: str | None = None, device: Device = "cpu") -
 
 def _spec(rung: str, spec: Spec | Mapping[str, Any] | None) -> Spec:
     if spec is None or isinstance(spec, Mapping):
-        decided = {"num_classes": 1 + RUNGS[rung].extra_classes}  # the data decides
         try:
-            return RUNGS[rung](**(decided | dict(spec or {})))
+            return new_spec(rung, **dict(spec or {}))
         except TypeError as error:
             raise UserError(f"not a spec of rung {rung}: {error}") from None
     if spec.rung != rung:

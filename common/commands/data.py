@@ -11,7 +11,7 @@ from common.data import sources
 from common.data.config import DataConfig
 from common.data.dataset import AnyDataset
 from common.errors import UserError
-from common.spec import RUNGS
+from common.spec import RUNGS, new_spec
 from common.tasks import TASKS, Task
 
 _HEIGHT, _MAX_CHARACTERS = 28, DataConfig().max_characters
@@ -68,8 +68,8 @@ class _Data:
     def load(self) -> tuple[Task, AnyDataset]:
         """The task and the data."""
         task = self.task()
-        spec_type = next(spec for spec in RUNGS.values() if spec.task == task.name)
-        spec = spec_type(num_classes=1 + spec_type.extra_classes, height=self.height)
+        rung = next(name for name, spec in RUNGS.items() if spec.task == task.name)
+        spec = new_spec(rung, **({} if task.name == "pages" else {"height": self.height}))
         config = DataConfig(max_characters=self.max_characters, writer_pattern=self.writer_pattern)
         return task, task.load(self.data, spec, config)
 

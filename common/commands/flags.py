@@ -11,7 +11,7 @@ from docstring_parser import parse_from_object
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from common.errors import UserError
-from common.spec import CharacterSpec, LineSpec
+from common.spec import CharacterSpec, LineSpec, UNetSpec
 
 MOVED = {f"--train.{name}": f"--data.{name}" for name in ("examples", "balance", "max-characters", "writer-pattern")}
 """Flags of earlier versions, and their new names."""
@@ -23,7 +23,7 @@ REGISTRY = ConstructorRegistry()
 @REGISTRY.struct_rule
 def _spec_flags(info: StructTypeInfo) -> StructConstructorSpec | None:
     """A flag for each field of a spec, but for those that the data decides."""
-    if not (isinstance(info.type, type) and issubclass(info.type, CharacterSpec | LineSpec)):
+    if not (isinstance(info.type, type) and issubclass(info.type, CharacterSpec | LineSpec | UNetSpec)):
         return None
     default, spec_type = info.default, info.type
     hints = get_type_hints(spec_type)

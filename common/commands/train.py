@@ -16,7 +16,7 @@ from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.errors import unknown_name
 from common.recognizer import Device
-from common.spec import RUNGS, Spec
+from common.spec import RUNGS, Spec, new_spec
 from common.tasks import task_of
 from common.training.folder import RunFolder
 
@@ -84,11 +84,11 @@ def defaults_for(arguments: Sequence[str]) -> Train[Any]:
     rung = parser.parse_known_args(arguments)[0].rung or next(iter(RUNGS))
     if rung not in RUNGS:
         raise unknown_name("rung", rung, RUNGS)
-    spec_type, task = RUNGS[rung], task_of(rung)
+    task = task_of(rung)
     return Train(
         rung=tyro.MISSING,
         out=tyro.MISSING,
         data=task.default_data,
-        spec=spec_type(num_classes=1 + spec_type.extra_classes),
+        spec=new_spec(rung),
         train=task.default_train,
     )

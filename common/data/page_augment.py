@@ -52,12 +52,12 @@ class Change:
         )
 
 
-def random_change(size: tuple[int, int], crop: tuple[int, int], rng: np.random.Generator) -> Change:
+def random_change(size: tuple[int, int], largest: tuple[int, int], rng: np.random.Generator) -> Change:
     """Turn, scale, stretch and crop a page at random.
 
     Args:
         size: rows and columns of the page, pixels.
-        crop: rows and columns of the largest result. A page that has become smaller keeps its own size.
+        largest: rows and columns of the largest result. A page that has become smaller keeps its own size.
         rng: source of the random numbers. Every call draws the same number of them.
     """
     turn, size_log, stretch, shear, down, right = rng.random(6)
@@ -69,13 +69,20 @@ def random_change(size: tuple[int, int], crop: tuple[int, int], rng: np.random.G
     tall, wide = size
     corners = np.array([(0, 0), (wide, 0), (wide, tall), (0, tall)]) @ matrix_22.T
     low, high = corners.min(axis=0), corners.max(axis=0)
-    room = np.array([crop[1], crop[0]]) - (high - low)
+    room = np.array(largest[::-1]) - (high - low)
     # a larger page is cut at random, a smaller one gets no paper around it
     start = low + np.where(room < 0, -room * (right, down), 0)
     rows, columns = (
-        int(min(limit, max(1, np.ceil(extent)))) for limit, extent in zip(crop, (high - low)[::-1], strict=True)
+        int(min(limit, max(1, np.ceil(extent)))) for limit, extent in zip(largest, (high - low)[::-1], strict=True)
     )
     return Change(size=(rows, columns), matrix_22=matrix_22, shift_2=-start)
+
+
+def crop(size: tuple[int, int], largest: tuple[int, int], rng: np.random.Generator) -> Change:
+    """Crop a page at random, without any other change; the arguments are those of `random_change`."""
+    rows, columns = (min(there, limit) for there, limit in zip(size, largest, strict=True))
+    down, right = (int(rng.integers(there - kept + 1)) for there, kept in zip(size, (rows, columns), strict=True))
+    return Change(size=(rows, columns), matrix_22=np.eye(2), shift_2=np.array([-right, -down], dtype=np.float64))
 
 
 def change_ink(image_HW: Levels, through_HW: Levels | None, rng: np.random.Generator) -> UInt8[np.ndarray, "H W"]:

@@ -1,17 +1,18 @@
 """Batches of pages, for training and for reading."""
 
-# N examples, B batch, H height, W width, h and w half of them, M maps
+# N pages or lines, B batch, H height, W width, h and w half of them, M maps
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from common.batch import PageBatch
 from common.data.batches import Batches
-from common.data.page_augment import change_ink, random_change
+from common.data.page_augment import change_ink, crop, random_change
 from common.data.page_dataset import PageSplit, Picture
 from common.data.page_targets import NUM_MAPS, draw_known, draw_targets, line_distances
 from common.data.xml_pages import Points
@@ -54,6 +55,28 @@ def page_batch(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What is known of a page's lines, in pixels of the page image."""
+
+    baselines: list[Points]
+    distances_N: Float[np.ndarray, "N"]
+    """Distance of each line to its neighbours."""
+    unknown: list[Points]
+    """Polygons within which the truth is not known."""
+
+    @classmethod
+    def of(cls, split: PageSplit, index: int) -> Truth:
+        """The truth of a page of a split."""
+        scale, lines = float(split.scales_N[index]), split.lines[index]
+        baselines = [line.baseline * scale for line in lines]
+        return cls(
+            baselines=baselines,
+            distances_N=line_distances(baselines, [line.outline * scale for line in lines]),
+            unknown=[polygon * scale for polygon in split.unknown[index]],
+        )
+
+
 def rounded_up(size: tuple[int, ...], step: int) -> tuple[int, int]:
     """Rows and columns, rounded up to multiples of `step`."""
     rows, columns = (-(-length // step) * step for length in size)
@@ -79,18 +102,7 @@ class PageBatches(Batches[PageBatch, Order]):
         self._split = split
         self._augment = augment
         self.shape = rounded_up(CROP, multiple)
-        # in pixels of the page image
-        self._baselines = [[line.baseline * s for line in lines] for lines, s in self._scaled()]
-        self._unknown = [
-            [polygon * s for polygon in polygons] for polygons, s in zip(split.unknown, split.scales_N, strict=True)
-        ]
-        self._distances = [
-            line_distances(baselines, [line.outline * s for line in lines])
-            for baselines, (lines, s) in zip(self._baselines, self._scaled(), strict=True)
-        ]
-
-    def _scaled(self) -> list[tuple[tuple, float]]:
-        return list(zip(self._split.lines, self._split.scales_N.tolist(), strict=True))
+        self._truths = [Truth.of(split, i) for i in range(len(split))]
 
     def batch(self, epoch: int, index: int) -> PageBatch:
         pages = [self._page(epoch, int(i)) for i in self.order_of(epoch)[index]]
@@ -102,26 +114,24 @@ class PageBatches(Batches[PageBatch, Order]):
 
     def _page(self, epoch: int, index: int) -> tuple[Picture, Targets]:
         rng = np.random.default_rng([self.seed, epoch, index])
-        image = self._split.images[index]
-        change = random_change(image.shape, self.shape, rng)
-        other = self._split.images[int(rng.integers(self.examples))]
+        image, truth = self._split.images[index], self._truths[index]
+        change = random_change(image.shape, self.shape, rng) if self._augment else crop(image.shape, self.shape, rng)
         scale = float(np.sqrt(abs(np.linalg.det(change.matrix_22))))
-        changed = change_ink(change.image(image), other, rng)
+        changed = change.image(image)
+        if self._augment:
+            changed = change_ink(changed, self._split.images[int(rng.integers(self.examples))], rng)
         targets = draw_targets(
             change.size,
-            [change.points(baseline) for baseline in self._baselines[index]],
-            scale * self._distances[index],
+            [change.points(baseline) for baseline in truth.baselines],
+            scale * truth.distances_N,
         )
-        return changed, (targets, draw_known(change.size, [change.points(polygon) for polygon in self._unknown[index]]))
+        return changed, (targets, draw_known(change.size, [change.points(polygon) for polygon in truth.unknown]))
 
 
 def true_maps(split: PageSplit, index: int) -> Targets:
     """The maps of a page of a split, and the pixels that count."""
-    scale, lines = float(split.scales_N[index]), split.lines[index]
-    baselines: list[Points] = [line.baseline * scale for line in lines]
-    distances_N = line_distances(baselines, [line.outline * scale for line in lines])
-    size = split.images[index].shape
-    return draw_targets(size, baselines, distances_N), draw_known(size, [p * scale for p in split.unknown[index]])
+    truth, size = Truth.of(split, index), split.images[index].shape
+    return draw_targets(size, truth.baselines, truth.distances_N), draw_known(size, truth.unknown)
 
 
 def reading_batches(split: PageSplit, step: int = READING_STEP) -> Iterator[tuple[int, PageBatch]]:

@@ -159,7 +159,7 @@ def load(folder: Path, *, side: int, writer_pattern: str = "") -> PageDataset:
             raise UserError(f"the {name} split of {folder} has no page with lines; give more pages")
     return PageDataset(
         name="pages",
-        charset=charset_of(train),
+        charset=Charset(()),  # a finder reads no text
         train=train,
         validation=validation,
         test=test,
@@ -192,11 +192,6 @@ def page_split(
         names=names,
         writers_N=writers_N,
     )
-
-
-def charset_of(split: PageSplit) -> Charset:
-    """The characters of a split's lines."""
-    return Charset.of([line.text for lines in split.lines for line in lines])
 
 
 def _add(found: _Found, name: str, file: Path, side: int) -> None:

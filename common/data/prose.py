@@ -1,4 +1,4 @@
-"""English text for drawn lines: the prose of Python's documentation, which is part of every Python installation."""
+"""Text for drawn handwriting: prose of Python's documentation, part of every Python installation, or a text file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import re
 import string
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
+from common.data.text import normalised, read_utf8
+from common.errors import UserError
 
 CHARACTERS = " !\"#$%&'()*+,-./" + string.digits + ":;=?@" + string.ascii_uppercase + string.ascii_lowercase
 Part = Literal["train", "validation", "test"]
@@ -52,6 +56,32 @@ def words(part: Part) -> tuple[str, ...]:
     return _words_by_part()[part]
 
 
+def words_of_file(path: Path, part: Part) -> tuple[str, ...]:
+    """The words of one part of a text file, in their order. No sentence is in two parts.
+
+    Of ten sentences, two are for the test and one is for validation.
+
+    Raises:
+        UserError: the file cannot be read, is not UTF-8, or has too few different sentences.
+    """
+    try:
+        # a sentence may go over several lines, but not over an empty one
+        paragraphs = re.split(r"\n\s*\n", read_utf8(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); name a text file") from None
+    sentences = dict.fromkeys(
+        normalised(sentence) for text in paragraphs for sentence in re.split(r"(?<=[.:;!?])\s", text)
+    )
+    own = [sentence for i, sentence in enumerate(sentences) if _PARTS[i % len(_PARTS)] == part]
+    found = tuple(word for sentence in own for word in sentence.split())
+    if not found:
+        raise UserError(
+            f"{path.name} has {len(sentences)} different sentences; expected at least ten, so that the training, "
+            "validation and test text differ; name a longer text"
+        )
+    return found
+
+
 def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str = CHARACTERS) -> str:
     """Draw a line of text: consecutive words of the documentation.
 
@@ -70,7 +100,7 @@ def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str =
     kept = set(characters) - {" "}
     text = ""
     for i in range(start, start + length):
-        word = "".join(c for c in _varied(prose[i % len(prose)], rng) if c in kept)
+        word = "".join(c for c in varied(prose[i % len(prose)], rng) if c in kept)
         longer = f"{text} {word}" if text and word and " " in characters else text + word
         if len(longer) > length:
             break
@@ -78,7 +108,8 @@ def draw_text(part: Part, most: int, rng: np.random.Generator, characters: str =
     return text or "".join(rng.choice(sorted(kept), length))
 
 
-def _varied(word: str, rng: np.random.Generator) -> str:
+def varied(word: str, rng: np.random.Generator) -> str:
+    """The word, or instead of it a number, a random string, or the word in capitals."""
     kind = rng.random()
     if kind < _NUMBER:
         number = int(10 ** rng.uniform(0, 6))

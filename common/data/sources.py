@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from common.data import emnist, emnist_lines, folder, iam_lines, ink, ink_lines, mnist, pages
+from common.data import emnist, emnist_lines, folder, iam_lines, ink, ink_lines, mnist, page_dataset, pages
 from common.data.config import DataConfig
 from common.data.dataset import AnyDataset
 from common.data.download import choose_folder
 from common.errors import UserError, unknown_name
 
+Holds = Literal["characters", "lines", "pages"]
 Load = Callable[[Path | None, int, DataConfig], AnyDataset]
 """Reads or draws a data set, before its task refuses any example.
 
@@ -30,13 +31,21 @@ class Source:
     terms: str
     sizes: str
     """Training + test examples; number of classes. Validation is part of the training examples, unless it is named."""
-    holds: Literal["characters", "lines"]
+    holds: Holds
     """Name of the task that the data is for."""
     load: Load
+    """Loads it as its task's kind of data; `pages` and `iam_lines` as lines."""
     locate: Callable[[Path | None], Path] | None = None
     """Finds the folder with its files, and downloads them if necessary. None: nothing can be downloaded."""
+    load_pages: Load | None = None
+    """Loads it as pages with their lines; None if it has no pages. The second argument is then the size of the page
+    images, see `UNetSpec.side`."""
     drawn: bool = False
     """Whether it is drawn, in any amount, and needs no files."""
+
+    def loader(self, what: Holds) -> Load | None:
+        """The function that loads the data for the task of this name; None if the data is for another task."""
+        return self.load if self.holds == what else self.load_pages if what == "pages" else None
 
 
 def _emnist(name: str, split: str, description: str, sizes: str) -> Source:
@@ -134,6 +143,9 @@ SOURCES: dict[str, Source] = {
         load=lambda path, height, config: pages.load(
             _own("pages", path), height=height, writer_pattern=config.writer_pattern
         ),
+        load_pages=lambda path, side, config: page_dataset.load(
+            _own("pages", path), side=side, writer_pattern=config.writer_pattern
+        ),
     ),
     "folder": Source(
         description="your own images of lines, with labels in one CSV, TSV or JSONL, or in NAME.txt beside each image",
@@ -170,7 +182,7 @@ def source_of(name: str) -> Source:
     return SOURCES[name]
 
 
-def parse(data: str, holds: Literal["characters", "lines"]) -> tuple[Source, Path | None]:
+def parse(data: str, holds: Holds) -> tuple[Source, Path | None]:
     """The data set and the folder of `NAME[:FOLDER]`.
 
     Args:
@@ -183,8 +195,8 @@ def parse(data: str, holds: Literal["characters", "lines"]) -> tuple[Source, Pat
     """
     source = source_of(data)
     name, colon, path = data.partition(":")
-    if source.holds != holds:
-        fitting = ", ".join(known for known, other in SOURCES.items() if other.holds == holds)
+    if source.loader(holds) is None:
+        fitting = ", ".join(known for known, other in SOURCES.items() if other.loader(holds))
         raise UserError(f"{name} holds {source.holds} where {holds} are needed; choose one of {fitting}")
     if colon and not path:
         raise UserError(f"{data!r} names no folder after the colon; write {name} alone, or {name}:FOLDER")

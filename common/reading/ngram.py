@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from common.charset import Charset
 from common.errors import UserError
 
 ORDER = 5
+_ROWS = 512  # contexts that are estimated at a time: their rows stay in the cache
 FORMAT = "fourhands-prior-1"
 
 
@@ -96,25 +98,57 @@ class CharacterNgram:
 
         Source: Witten & Bell 1991, in the interpolated form of Chen & Goodman 1999, section 2.4.
         """
-        num_classes, order = counts.num_classes, counts.contexts_SC.shape[1] + 1
-        contexts = [tuple(row[row >= 0].tolist()) for row in counts.contexts_SC]
-        state_of = {context: state for state, context in enumerate(contexts)}
-        probs_SK = np.empty((len(contexts), num_classes), np.float32)
-        next_SK = np.zeros((len(contexts), num_classes), np.int32)
-        ends_S = np.cumsum(counts.followers_S)
-        for state, context in enumerate(contexts):
-            entries = slice(ends_S[state] - counts.followers_S[state], ends_S[state])
-            followers, times = counts.classes_E[entries], counts.times_E[entries].astype(np.float64)
-            shorter = state_of[context[1:]]
-            below_K = probs_SK[shorter] if context else np.full(num_classes, 1 / num_classes)
-            row_K = len(followers) * below_K.astype(np.float64)
-            row_K[followers] += times
-            probs_SK[state] = row_K / row_K.sum() if len(followers) else below_K
-            if context:
-                next_SK[state] = next_SK[shorter]
-            for k in followers.tolist() if len(context) < order - 1 else ():
-                next_SK[state, k] = state_of.get((*context, k), next_SK[state, k])
-        return cls(log_probs_SK=np.log(probs_SK), next_SK=next_SK, start=state_of.get((0,), 0))
+        num_classes, longest = counts.num_classes, counts.contexts_SC.shape[1]
+        codes_S, shorter_S, length_S = _codes(counts.contexts_SC, num_classes)
+        starts_S = np.cumsum(counts.followers_S) - counts.followers_S
+        state_E = np.repeat(np.arange(len(codes_S)), counts.followers_S)
+        grown_E = codes_S[state_E] * (num_classes + 1) + counts.classes_E + 1
+        probs_SK = np.empty((len(codes_S), num_classes), np.float32)
+        next_SK = np.zeros((len(codes_S), num_classes), np.int32)
+        order_S = np.argsort(codes_S, kind="stable")
+        # contexts of one length follow each other, and need those of the length before
+        borders = np.flatnonzero(np.diff(length_S, prepend=-1, append=longest + 1)).tolist()
+        pieces = [(a, min(a + _ROWS, end)) for start, end in pairwise(borders) for a in range(start, end, _ROWS)]
+        for first, last in pieces:
+            states, length = slice(first, last), length_S[first]
+            below_SK = np.full((1, num_classes), 1 / num_classes)
+            if length:
+                shorter = _find(codes_S, order_S, shorter_S[states])
+                below_SK = probs_SK[shorter].astype(np.float64)
+                next_SK[states] = next_SK[shorter]
+            entries = slice(starts_S[first], starts_S[last - 1] + counts.followers_S[last - 1])
+            at = state_E[entries], counts.classes_E[entries]
+            followers_S1 = counts.followers_S[states][:, None]
+            rows_SK = followers_S1 * below_SK
+            rows_SK[at[0] - first, at[1]] += counts.times_E[entries].astype(np.float64)
+            if not followers_S1.all():  # without any text, nothing follows the empty context
+                rows_SK = np.where(followers_S1 > 0, rows_SK, below_SK)
+            probs_SK[states] = rows_SK / rows_SK.sum(axis=1, keepdims=True)
+            if length < longest:
+                found = _find(codes_S, order_S, grown_E[entries])
+                next_SK[at] = np.where(found >= 0, found, next_SK[at])
+        start = _find(codes_S, order_S, np.array([1]))[0] if longest else -1
+        return cls(log_probs_SK=np.log(probs_SK), next_SK=next_SK, start=max(int(start), 0))
+
+
+def _codes(contexts_SC: Int[np.ndarray, "S C"], num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A number for each context, the number of the context without its first character, and the contexts' lengths."""
+    base, longest = num_classes + 1, contexts_SC.shape[1]
+    wide = base**longest < 2**62  # else Python's own numbers, which have no limit
+    places_C = np.array([base**i for i in reversed(range(longest))], np.int64 if wide else object)
+    digits_SC = (contexts_SC + 1).astype(places_C.dtype)  # 0 before the first character
+    length_S = (contexts_SC >= 0).sum(axis=1)
+    rows, first_S = np.arange(len(contexts_SC)), np.minimum(longest - length_S, max(longest - 1, 0))
+    codes_S = digits_SC @ places_C if longest else np.zeros(len(contexts_SC), np.int64)
+    shorter_S = codes_S - digits_SC[rows, first_S] * places_C[first_S] if longest else codes_S
+    return codes_S, shorter_S, length_S
+
+
+def _find(codes_S: np.ndarray, order_S: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The context of each wanted number; -1 where there is none. `order_S` sorts the numbers."""
+    at = np.minimum(np.searchsorted(codes_S, wanted, sorter=order_S), len(codes_S) - 1)
+    found = order_S[at]
+    return np.where(codes_S[found] == wanted, found, -1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from common.report.first import LeftOut, first_look, read_left_out
 from common.report.jobs import Settings, run_folder, run_suite, run_training, train_command
 from common.report.parity import Verdict, matrix, read_checks, verdict
 from common.report.table import print_tables
-from common.spec import RUNGS
+from common.spec import RUNGS, new_spec
 from common.tasks import task_of
 from common.terminal import progress_bar
 
@@ -243,7 +243,7 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str], left_out: Lef
 
 def _load(rung: str, budget: Mapping[str, Any]) -> AnyDataset:
     """The data of the runs of a rung."""
-    spec = RUNGS[rung](num_classes=1 + RUNGS[rung].extra_classes)  # the data decides on the number of classes
+    spec = new_spec(rung)
     config = DataConfig(examples=budget["examples"], max_characters=budget["max_characters"] or 1)
     return task_of(rung).load(budget["data"], spec, config)
 

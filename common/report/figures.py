@@ -10,26 +10,30 @@ import numpy as np
 
 from common.atomic import write_atomically
 from common.evaluation.evaluation import Evaluation
+from common.evaluation.measure import Measure
 from common.formatting import percent
 from common.reading.result import Reading
 from common.report.character_figures import sheet_of_characters, sheet_of_confusions
 from common.report.drawing import QUIET, RIGHT, WRONG, label, png
 from common.report.line_figures import sheet_of_lines, sheet_of_mistakes
+from common.report.page_figures import sheet_of_pages, sheet_of_scores
 from common.report.series import percent_points, read_metrics, series, smoothed
 from common.tasks import Task
 
 if TYPE_CHECKING:  # takes half a second to import, so only the functions that draw import it
     from matplotlib.figure import Figure
 
-READINGS = {"characters": 32, "lines": 16}
+READINGS = {"characters": 32, "lines": 16, "pages": 8}
 """Task to the number of readings of a sheet. Up to half of them are mistakes."""
 SHEETS: dict[str, Callable[[Sequence[Reading], str], Figure]] = {
     "characters": sheet_of_characters,
     "lines": sheet_of_lines,
+    "pages": sheet_of_pages,
 }
 MISTAKES: dict[str, Callable[[Any], Figure]] = {
     "characters": lambda evaluation: sheet_of_confusions(evaluation.confusion_KK, evaluation.charset),
     "lines": lambda evaluation: sheet_of_mistakes(evaluation.edits),
+    "pages": lambda evaluation: sheet_of_scores(evaluation.scores_N.tolist()),
 }
 
 
@@ -50,7 +54,7 @@ def draw_run(folder: Path, metrics: Path, task: Task, evaluation: Evaluation, da
     shown = [evaluation.reading(i) for i in evaluation.sample(limit, limit // 2)]
     title = f"{data}: test {task.measure.examples} and the most confident mistakes"
     for name, figure in (
-        ("curves", sheet_of_curves(read_metrics(metrics))),
+        ("curves", sheet_of_curves(read_metrics(metrics), task.measure)),
         ("readings", SHEETS[task.name](shown, title)),
         ("confusion", MISTAKES[task.name](evaluation)),
     ):
@@ -58,12 +62,13 @@ def draw_run(folder: Path, metrics: Path, task: Task, evaluation: Evaluation, da
 
 
 def sheet_of_readings(readings: Sequence[Reading], title: str) -> Figure:
-    """The sheet of these readings: of lines if they have confidences per character, else of characters."""
+    """The sheet of these readings: of pages if they have marks, of lines if they have confidences per character."""
+    pages = any(reading.marks for reading in readings)
     lines = any(reading.character_confidences is not None for reading in readings)
-    return SHEETS["lines" if lines else "characters"](readings, title)
+    return SHEETS["pages" if pages else "lines" if lines else "characters"](readings, title)
 
 
-def sheet_of_curves(rows: Sequence[dict[str, float]]) -> Figure:
+def sheet_of_curves(rows: Sequence[dict[str, float]], measure: Measure) -> Figure:
     """Loss, validation score and learning rate, side by side."""
     from matplotlib.figure import Figure
 
@@ -76,11 +81,11 @@ def sheet_of_curves(rows: Sequence[dict[str, float]]) -> Figure:
     loss.plot(*series(rows, "validation/loss"), color=WRONG, marker="o", markersize=4, label="validation, each epoch")
     if np.isfinite(losses).any():  # a first step of 50 nats would flatten the rest of the curve
         loss.set_ylim(0, 1.15 * float(np.nanmax(np.append(smoothed(losses), series(rows, "validation/loss")[1]))))
-    lines = any("validation/cer" in row for row in rows)
+    lines = measure.lower_is_better
     label(loss, "Loss", "step", "nats per character" if lines else "nats per example")
     loss.legend(frameon=False, fontsize=8)
 
-    at, shares = series(rows, "validation/cer" if lines else "validation/accuracy")
+    at, shares = series(rows, f"validation/{measure.metric}")
     score.plot(at, 100 * shares, color=WRONG, marker="o", markersize=4, label="characters (CER)")
     if lines:
         score.plot(
@@ -101,7 +106,7 @@ def sheet_of_curves(rows: Sequence[dict[str, float]]) -> Figure:
         )
     if not lines:
         score.margins(y=0.15)
-    label(score, "Validation error" if lines else "Validation accuracy", "step", "%")
+    label(score, "Validation error" if lines else f"Validation {measure.name}", "step", "%")
 
     rate.plot(*series(rows, "train/learning_rate"), color=RIGHT)
     rate.set_ylim(bottom=0)

@@ -30,6 +30,7 @@ __all__ = [
     "Spec",
     "TransformerSpec",
     "UNetSpec",
+    "new_spec",
     "parameter_count",
     "positions",
     "spec_from_dict",
@@ -38,6 +39,18 @@ __all__ = [
 
 Spec = MLPSpec | CNNSpec | LSTMCTCSpec | TransformerSpec | UNetSpec
 RUNGS: dict[str, type[Spec]] = {spec.rung: spec for spec in (MLPSpec, CNNSpec, LSTMCTCSpec, TransformerSpec, UNetSpec)}
+
+
+def new_spec(rung: str, **fields: Any) -> Spec:
+    """A spec with these fields and the defaults of the others. The number of classes waits for the data.
+
+    Raises:
+        UserError: a field has an impossible value.
+        TypeError: an unknown field.
+    """
+    spec_type = RUNGS[rung]
+    decided = {"num_classes": 1 + spec_type.extra_classes} if "num_classes" in spec_type.decided_by_data else {}
+    return spec_type(**(decided | fields))
 
 
 def parameter_count(spec: Spec) -> int:

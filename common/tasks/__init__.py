@@ -5,9 +5,10 @@ from __future__ import annotations
 from common.spec import RUNGS, Spec
 from common.tasks.characters import CHARACTERS
 from common.tasks.lines import LINES
+from common.tasks.pages import PAGES
 from common.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (CHARACTERS, LINES)}
+TASKS: dict[str, Task] = {task.name: task for task in (CHARACTERS, LINES, PAGES)}
 
 
 def task_of(rung: str | Spec) -> Task:
@@ -15,4 +16,4 @@ def task_of(rung: str | Spec) -> Task:
     return TASKS[RUNGS[rung].task if isinstance(rung, str) else rung.task]
 
 
-__all__ = ["CHARACTERS", "LINES", "TASKS", "Task", "task_of"]
+__all__ = ["CHARACTERS", "LINES", "PAGES", "TASKS", "Task", "task_of"]

@@ -27,16 +27,16 @@ Image = UInt8[np.ndarray, "H W"]
 
 
 class Task(Protocol):
-    """What a model reads: single characters, or lines.
+    """What a model reads: single characters, lines, or pages.
 
     A task takes a split, a data set and a spec of its own kind. Other code passes them on and never asks which kind
     they are.
     """
 
     name: str
-    """characters or lines."""
+    """characters, lines or pages."""
     example: str
-    """The name of one example in a sentence: image or line."""
+    """The name of one example in a sentence: image, line or page."""
     default_data: str
     """The data set that needs no download."""
     default_train: TrainConfig

@@ -82,7 +82,7 @@ def test_curves_of_lines_show_both_rates_and_mark_the_lowest() -> None:
         {"step": s, "train/loss": 1 / s, "train/learning_rate": 0.1, "validation/cer": c, "validation/wer": 2 * c}
         for s, c in ((1, 1.2), (2, 0.1234), (3, 0.2))
     ]
-    said = texts(figures.sheet_of_curves(rows))
+    said = texts(figures.sheet_of_curves(rows, CER))
     for words in ("best 12.34%", "characters (CER)", "words (WER)", "nats per character"):
         assert words in said, words
 

@@ -45,13 +45,13 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     rows = [{"step": s, "train/loss": 1 / s, "train/learning_rate": 0.1, "validation/accuracy": 0.5} for s in (1, 2)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(png(figures.sheet_of_curves(read_metrics(tmp_path / "metrics.jsonl"))))
+        (tmp_path / name).write_bytes(png(figures.sheet_of_curves(read_metrics(tmp_path / "metrics.jsonl"), ACCURACY)))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_curves_survive_a_run_that_has_only_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "train/loss": null, "train/learning_rate": 1.0}\n')
-    assert len(png(figures.sheet_of_curves(read_metrics(tmp_path / "metrics.jsonl")))) > 1000
+    assert len(png(figures.sheet_of_curves(read_metrics(tmp_path / "metrics.jsonl"), ACCURACY))) > 1000
 
 
 def test_a_mistake_is_marked_with_a_sign_and_not_by_colour_alone() -> None:

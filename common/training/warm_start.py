@@ -58,7 +58,7 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
     for name, array in before.weights.items():
         if name == "embedding.kernel":
             weights[name][target] = array[source]
-        elif name in _outputs(spec):
+        elif spec.extra_classes + len(charset) and name in _outputs(spec):
             weights[name][..., target] = array[..., source]
         else:
             weights[name] = array

@@ -88,8 +88,8 @@ DECODING = (
         "the shorter context has weight 1, not the number of different characters that follow (Witten & Bell)",
         "test_decoding.py::test_bigram_is_witten_bell",
         "reading/ngram.py",
-        "row_K = len(followers) * below_K",
-        "row_K = 1 * below_K",
+        "rows_SK = followers_S1 * below_SK",
+        "rows_SK = 1 * below_SK",
     ),
     _fault(
         "search without the length bonus",
