@@ -15,21 +15,61 @@ struck out is part of its line's text, between `>` and `<`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from common.data.ink_hand import Hand, Strokes, ink
+from common.charset import Charset
+from common.data.ink_hand import Hand, Strokes, draw_hand, ink
 from common.data.ink_layout import Words, Written, draw_plan, fill
-from common.data.ink_paper import blank, draw_paper, print_heading, print_stamp, seen_from_behind, wear
-from common.data.ink_photo import draw_photo, take
+from common.data.ink_paper import PaperPlan, blank, draw_paper, print_heading, print_stamp, seen_from_behind, wear
+from common.data.ink_photo import PhotoPlan, draw_photo, take
+from common.data.page_dataset import LazyImages, PageDataset, PageSplit, Picture, page_split
+from common.data.page_image import page_scale
+from common.data.prose import Part, words, words_of_file
 from common.data.xml_pages import Points, TextLine
 
+TRAIN_PAGES, VALIDATION_PAGES, TEST_PAGES = 600, 40, 80
+PAGES_PER_WRITER = 4
 HEIGHT = 1100
-"""Of a picture, pixels, for a page of the default size."""
+"""Of a picture, pixels, for page images of the default size."""
+_PER_SIDE = HEIGHT / 672  # height of a picture for each pixel of `UNetSpec.side`
 _LINES = (12, 36)  # fewest and most lines for which a column of that height has room
 _FEWEST_LINES = (5, 8)  # the same of a small picture
+_SEEDS: dict[Part, int] = {"train": 1, "validation": 2, "test": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """Everything that is on a page, before its pixels are drawn. Lengths are in pixels of the paper."""
+
+    size: tuple[int, int]
+    """Height and width of the picture, and of the paper."""
+    lines: tuple[TextLine, ...]
+    """In reading order; points in pixels of the picture."""
+    strokes: Strokes
+    """All that a pen wrote."""
+    cap: float
+    """Cap height."""
+    distance: float
+    """Distance between lines."""
+    left: float
+    """x where the lines start."""
+    half_pen: float
+    softness: float
+    darkness: float
+    """Of the ink, from 0 (none) to 1 (black)."""
+    paper: PaperPlan
+    photo: PhotoPlan
+    printed: tuple[str, ...]
+    """Words for what is printed."""
+    heading_room: float
+    """y above which a printed heading has to end."""
+    seed: int
+    """Of the pixels: grain, noise and light."""
 
 
 def drawn_page(
@@ -47,6 +87,15 @@ def drawn_page(
     Returns:
         The picture, dark ink on light paper, and its lines in reading order.
     """
+    page = sketch(rng, hand, words, height)
+    return paint(page), list(page.lines)
+
+
+def sketch(rng: np.random.Generator, hand: Hand, words: Sequence[str], height: int) -> Sketch:
+    """Decide what is on a page, and where. It takes a tenth of the time that drawing the pixels takes.
+
+    The arguments are those of `drawn_page`.
+    """
     size = (height, int(height * _proportion(rng)))
     text = Words(words, rng)
     fewest, most = (max(least, round(n * height / HEIGHT)) for n, least in zip(_LINES, _FEWEST_LINES, strict=True))
@@ -54,26 +103,9 @@ def drawn_page(
     column = plan.columns[0]
     paper = draw_paper(size, column.top, column.distance, rng)
     page = fill(plan, hand, text, rng)
-    cap = column.cap
-    strokes = Strokes.joined([line.strokes for line in page.lines] + page.others)
-    ink_HW = ink(strokes, size, cap, hand.half_pen * cap, hand.softness)
-
-    page_HW = blank(paper, size, rng)
-    if paper.show_through:
-        page_HW *= 1 - np.float32(paper.show_through) * seen_from_behind(ink_HW, column.distance, rng)
-    if paper.heading:
-        room = max(column.top - column.distance, 0.03 * height)
-        printed_HW, darkness = print_heading(size, room, column.left, [text.take() for _ in range(40)], rng)
-        page_HW *= 1 - np.float32(darkness) * printed_HW
-    if paper.stamp:
-        page_HW *= 1 - print_stamp(size, [text.take() for _ in range(4)], rng)
-    page_HW *= 1 - np.float32(rng.uniform(0.45, 0.95)) * ink_HW
-    wear(paper, page_HW, rng)
-
     outlines = [_outline(line, hand.half_pen * line.cap + hand.softness / 2) for line in page.lines]
     photo = draw_photo(size, np.concatenate(outlines), rng)
-    picture_HW = take(photo, page_HW, rng)
-    return picture_HW, [
+    lines = [
         TextLine(
             number=number,
             text=line.text,
@@ -82,6 +114,38 @@ def drawn_page(
         )
         for number, (line, outline) in enumerate(zip(page.lines, outlines, strict=True), start=1)
     ]
+    return Sketch(
+        size=size,
+        lines=tuple(lines),
+        strokes=Strokes.joined([line.strokes for line in page.lines] + page.others),
+        cap=column.cap,
+        distance=column.distance,
+        left=column.left,
+        half_pen=hand.half_pen * column.cap,
+        softness=hand.softness,
+        darkness=rng.uniform(0.45, 0.95),
+        paper=paper,
+        photo=photo,
+        printed=tuple(text.take() for _ in range(40)),
+        heading_room=max(column.top - column.distance, 0.03 * height),
+        seed=int(rng.integers(1 << 62)),
+    )
+
+
+def paint(page: Sketch) -> UInt8[np.ndarray, "H W"]:
+    """Draw the pixels of a page, and take a picture of it."""
+    rng = np.random.default_rng(page.seed)
+    ink_HW = ink(page.strokes, page.size, page.cap, page.half_pen, page.softness)
+    page_HW = blank(page.paper, page.size, rng)
+    if page.paper.show_through:
+        page_HW *= 1 - np.float32(page.paper.show_through) * seen_from_behind(ink_HW, page.distance, rng)
+    if page.paper.heading:
+        page_HW *= 1 - print_heading(page.size, page.heading_room, page.left, page.printed, rng)
+    if page.paper.stamp:
+        page_HW *= 1 - print_stamp(page.size, page.printed[-4:], rng)
+    page_HW *= 1 - np.float32(page.darkness) * ink_HW
+    wear(page.paper, page_HW, rng)
+    return take(page.photo, page_HW, rng)
 
 
 def _proportion(rng: np.random.Generator) -> float:
@@ -109,3 +173,46 @@ def _outline(line: Written, pen: float) -> Points:
     upper = base + np.minimum(np.append(above, above[-1]), np.append(above[0], above))
     lower = base + np.maximum(np.append(below, below[-1]), np.append(below[0], below))
     return np.concatenate([np.stack([edges, upper], axis=1), np.stack([edges, lower], axis=1)[::-1]])
+
+
+def load(examples: int, *, side: int, text: Path | None = None) -> PageDataset:
+    """The data set. Its pictures are drawn when they are needed. The validation and test pages are always the same.
+
+    Args:
+        examples: number of training pages; 0 means 600.
+        side: size of the page images, see `UNetSpec.side`. The height of the pictures is in proportion to it: 1,100
+            pixels for the default, 320 for 196.
+        text: a text file, UTF-8, whose sentences are written; None for English prose.
+
+    Raises:
+        UserError: the text cannot be used, see `words_of_file`.
+    """
+    return PageDataset(
+        name="ink_pages",
+        charset=Charset(()),  # a finder reads no text
+        train=_split("train", examples or TRAIN_PAGES, side, text),
+        validation=_split("validation", VALIDATION_PAGES, side, text),
+        test=_split("test", TEST_PAGES, side, text),
+    )
+
+
+def _split(part: Part, count: int, side: int, text: Path | None) -> PageSplit:
+    prose = words(part) if text is None else words_of_file(text, part)
+
+    def page(index: int) -> Sketch:
+        hand = draw_hand(np.random.default_rng([_SEEDS[part], index // PAGES_PER_WRITER]))
+        own = np.random.default_rng([_SEEDS[part], index // PAGES_PER_WRITER, index % PAGES_PER_WRITER])
+        return sketch(own, hand, prose, round(side * _PER_SIDE))
+
+    def maker(index: int) -> Callable[[], Picture]:
+        return lambda: paint(page(index))  # the sketch again: to keep those of all pages takes much memory
+
+    sketches = [(found.size, found.lines) for found in map(page, range(count))]
+    return page_split(
+        pictures=LazyImages([maker(i) for i in range(count)], keep=False),
+        side=side,
+        scales=[page_scale(size[::-1], side) for size, _ in sketches],
+        lines=[lines for _, lines in sketches],
+        names=[f"page {i % PAGES_PER_WRITER + 1} of {part} writer {i // PAGES_PER_WRITER + 1}" for i in range(count)],
+        writers_N=np.arange(count) // PAGES_PER_WRITER,
+    )

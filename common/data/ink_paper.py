@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -133,7 +134,7 @@ def smooth_noise(size: tuple[int, int], length: float, rng: np.random.Generator)
     """Noise that changes over about `length` pixels, with standard deviation of about 1."""
     small = [max(2, int(np.ceil(side / length)) + 1) for side in size]
     coarse = Image.fromarray(rng.normal(0, 1, small).astype(np.float32))
-    return np.array(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return np.array(coarse.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 @cache
@@ -145,8 +146,8 @@ def _font(name: str, pixels: int) -> ImageFont.FreeTypeFont:
 
 
 def print_heading(
-    size: tuple[int, int], bottom: float, left: float, words: list[str], rng: np.random.Generator
-) -> tuple[Grey, float]:
+    size: tuple[int, int], bottom: float, left: float, words: Sequence[str], rng: np.random.Generator
+) -> Grey:
     """Print a few short lines at the top of the page.
 
     Args:
@@ -157,7 +158,7 @@ def print_heading(
         rng: source of the random numbers.
 
     Returns:
-        The share of each pixel that is printed, and the darkness of the print.
+        The share of the light that the print takes from each pixel.
     """
     height, width = size
     layer = Image.new("L", (width, max(1, int(bottom))))
@@ -181,10 +182,10 @@ def print_heading(
         y += pixels * rng.uniform(1.2, 1.6)
     printed_HW = np.zeros(size, np.float32)
     printed_HW[: layer.height] = np.asarray(layer, np.float32) / 255
-    return printed_HW, rng.uniform(0.5, 0.9)
+    return printed_HW * np.float32(rng.uniform(0.5, 0.9))
 
 
-def print_stamp(size: tuple[int, int], words: list[str], rng: np.random.Generator) -> Grey:
+def print_stamp(size: tuple[int, int], words: Sequence[str], rng: np.random.Generator) -> Grey:
     """A stamp anywhere on the page: a round one, or some printed lines at an angle; the share of ink in each pixel."""
     height, width = size
     side = int(min(size) * rng.uniform(0.12, 0.24))

@@ -21,8 +21,9 @@ SHADOW, BLUR, NOISE = 0.7, 0.6, 0.7
 """Shares of a phone's pictures that have each. All of them show the desk, and have perspective and JPEG."""
 MOST_DEGREES = 5.0
 """Largest angle by which a phone turns a page. A scanner turns it by at most 1.5."""
-_CELL = 32  # pixels: side of the cells in which the distortion is almost linear
+_CELL = 48  # pixels: side of the cells in which the distortion is almost linear
 _EDGE = 4  # pixels
+_COARSE = 6  # pixels: light changes little over this length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def draw_photo(size: tuple[int, int], keep: Points, rng: np.random.Generator) ->
     scale = rng.uniform(0.88, 1.04) if phone else rng.uniform(0.98, 1.06)
     height, width = size
     lean = rng.uniform(-0.06, 0.06, (4, 2)) * float(phone)
-    wave = (rng.uniform(0, 0.006) if phone else 0.0, rng.uniform(0.6, 2), rng.uniform(0, 2 * np.pi))
+    wave = (rng.uniform(0, 0.006) if phone else 0.0, rng.uniform(1, 2.5), rng.uniform(0, 2 * np.pi))
     shift = rng.uniform(-0.01, 0.01, 2) * [width, height]
     while True:
         distortion = Distortion(
@@ -135,12 +136,12 @@ def _matrix(
 def take(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> UInt8[np.ndarray, "H W"]:
     """Take a picture of the paper."""
     size = paper_HW.shape
-    picture_HW = _placed(plan, paper_HW, rng)
-    if plan.shadow:
-        picture_HW *= _light(size, plan.shadow, rng)
+    picture = _placed(plan, paper_HW, rng)
     if plan.blur:
-        blurred = Image.fromarray(np.clip(picture_HW, 0, 255).astype(np.uint8))
-        picture_HW = np.asarray(blurred.filter(ImageFilter.GaussianBlur(plan.blur)), np.float32)
+        picture = picture.filter(ImageFilter.GaussianBlur(plan.blur))
+    picture_HW = np.asarray(picture, np.float32)
+    if plan.shadow:
+        picture_HW = picture_HW * _light(size, plan.shadow, rng)
     # a tile of noise, from which rows are taken at random: drawing normal numbers for each pixel is slow
     tile = rng.normal(0, plan.noise, 1 << 16).astype(np.float32)
     starts_H = rng.integers(0, len(tile) - size[1], size[0])
@@ -153,12 +154,31 @@ def take(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> UInt8[np.
     return np.asarray(Image.open(file))
 
 
-def _placed(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> Grey:
+def _placed(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> Image.Image:
     """The paper, distorted, with what lies around it."""
     height, width = paper_HW.shape
-    columns, rows = (np.append(np.arange(0, side, _CELL), side) for side in (width, height))
-    grid = np.stack(np.meshgrid(columns, rows), axis=2)
-    source = plan.distortion.backward(grid.reshape(-1, 2).astype(float)).reshape(grid.shape) + _EDGE
+    # repeat the edge: the resampling looks a few pixels beyond it, and would see black
+    paper = Image.fromarray(np.pad(np.clip(paper_HW, 0, 255).astype(np.uint8), _EDGE, mode="edge"))
+    placed = _resampled(plan.distortion, paper, (width, height))
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height), (0, 0)], float)
+    border = np.concatenate([np.linspace(*side, 40, endpoint=False) for side in pairwise(corners)])
+    mask = Image.new("L", (width, height))
+    ImageDraw.Draw(mask).polygon([tuple(p) for p in plan.distortion.forward(border).tolist()], fill=255)
+    desk_HW = plan.desk + 12 * smooth_noise((height, width), max(height, width) / rng.uniform(3, 60), rng)
+    desk = Image.fromarray(np.clip(desk_HW, 0, 255).astype(np.uint8))
+    return Image.composite(placed, desk, mask.filter(ImageFilter.BoxBlur(1)))
+
+
+def _resampled(distortion: Distortion, padded: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture of the given width and height of a flat paper, which has `_EDGE` more pixels at each side."""
+    if not distortion.height:  # without a curl, one projection
+        shift = np.array([(1, 0, _EDGE), (0, 1, _EDGE), (0, 0, 1)], float)
+        matrix = shift @ np.linalg.inv(distortion.matrix)
+        numbers = tuple((matrix / matrix[2, 2]).ravel()[:8].tolist())
+        return padded.transform(size, Image.Transform.PERSPECTIVE, numbers, resample=Image.Resampling.BICUBIC)
+    columns, rows = (np.append(np.arange(0, side, _CELL), side) for side in size)
+    grid = np.stack(np.meshgrid(columns, rows), axis=2).astype(float)
+    source = distortion.backward(grid.reshape(-1, 2)).reshape(grid.shape) + _EDGE
     cells = [
         (
             (int(columns[j]), int(rows[i]), int(columns[j + 1]), int(rows[i + 1])),
@@ -167,27 +187,18 @@ def _placed(plan: PhotoPlan, paper_HW: Grey, rng: np.random.Generator) -> Grey:
         for i in range(len(rows) - 1)
         for j in range(len(columns) - 1)
     ]
-    # repeat the edge: the resampling looks a few pixels beyond it, and would see black
-    paper = Image.fromarray(np.pad(np.clip(paper_HW, 0, 255).astype(np.uint8), _EDGE, mode="edge"))
-    placed = paper.transform((width, height), Image.Transform.MESH, cells, resample=Image.Resampling.BICUBIC)
-    corners = np.array([(0, 0), (width, 0), (width, height), (0, height), (0, 0)], float)
-    border = np.concatenate([np.linspace(*side, 40, endpoint=False) for side in pairwise(corners)])
-    mask = Image.new("L", (width, height))
-    ImageDraw.Draw(mask).polygon([tuple(p) for p in plan.distortion.forward(border).tolist()], fill=255)
-    share_HW = np.asarray(mask.filter(ImageFilter.BoxBlur(1)), np.float32) / 255
-    desk_HW = plan.desk + 12 * smooth_noise((height, width), max(height, width) / rng.uniform(3, 60), rng)
-    return desk_HW + share_HW * (np.asarray(placed, np.float32) - desk_HW)
+    return padded.transform(size, Image.Transform.MESH, cells, resample=Image.Resampling.BICUBIC)
 
 
 def _light(size: tuple[int, int], loss: float, rng: np.random.Generator) -> Grey:
     """The share of the light that reaches each pixel: it fades across the page, and a hand or phone shades a part."""
-    height, width = size
-    y, x = np.arange(height, dtype=np.float32)[:, None] / max(size), np.arange(width, dtype=np.float32) / max(size)
+    rows, columns = (-(-side // _COARSE) + 1 for side in size)
+    y, x = np.arange(rows)[:, None] / max(rows, columns), np.arange(columns) / max(rows, columns)
     angle = rng.uniform(0, 2 * np.pi)
-    across = np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
+    across = np.cos(angle) * x + np.sin(angle) * y
     low, high = float(across.min()), float(across.max())
     even = (across - low) / (high - low)
     edge = rng.uniform(0.3, 0.8)
     soft = np.clip((even - edge + 0.08 * np.sin(rng.uniform(3, 9) * (y - x))) / rng.uniform(0.05, 0.4), 0, 1)
-    share: Grey = (1 - np.float32(loss) * (0.4 * even + 0.6 * soft * soft * (3 - 2 * soft))).astype(np.float32)
-    return share
+    share = Image.fromarray((1 - loss * (0.4 * even + 0.6 * soft * soft * (3 - 2 * soft))).astype(np.float32))
+    return np.asarray(share.resize((size[1], size[0]), Image.Resampling.BILINEAR))
