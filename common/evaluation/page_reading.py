@@ -74,11 +74,11 @@ class PageResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PageEvaluation:
-    """The result of evaluating a page's reader on a split of pages."""
+    """The result of evaluating a page's reader on pages."""
 
-    split: PageSplit
     results: Sequence[PageResult]
-    """In the order of the split."""
+    writers_N: Int[np.ndarray, "N"] | None
+    """Number of each page's writer, or None if unknown."""
 
     def figures(self) -> dict[str, Any]:
         """The figures of all pages, of each collection if there are several, and of each page, the worst first."""
@@ -98,7 +98,7 @@ class PageEvaluation:
 
     def _figures(self, chosen: Sequence[int]) -> dict[str, Any]:
         results = [self.results[i] for i in chosen]
-        writers_N = None if self.split.writers_N is None else self.split.writers_N[list(chosen)]
+        writers_N = None if self.writers_N is None else self.writers_N[list(chosen)]
         found = finding_figures([result.finding for result in results], writers_N)
         return {**found, **page_figures([result.score for result in results], writers_N), "examples": len(results)}
 

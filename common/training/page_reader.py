@@ -96,7 +96,7 @@ class PageReader:
         picture_HW = picture_of(picture)
         kind = kind or self.kind_of(picture_HW)
         if kind == "page":
-            return self._page(picture_HW, self._search(beam, ngram))
+            return self._page(picture_HW, self.search(beam, ngram))
         reading = self.reader.read(picture_HW, beam=beam or 0, ngram=bool(ngram))
         return whole_picture(reading, picture_HW, kind)
 
@@ -118,14 +118,16 @@ class PageReader:
             what = "lines and pages" if self._reads_lines else "single characters"
             raise UserError(f"--as {kind} does not fit the model: it is a {rung}, which reads {what}")
 
-    def _search(self, beam: int | None, ngram: bool | None) -> Search:
+    def search(self, beam: int | None, ngram: bool | None) -> Search:
+        """How CTC's scores become text; see `read`."""
         return self.reader.search(beam=beam or 0, ngram=bool(ngram))
 
     def _page(self, picture_HW: Picture, search: Search) -> PageReading:
         reader = self.reader
-        return read_page(self._finder, reader.recognizer, reader.content.charset, picture_HW, search)
+        return read_page(self.finder, reader.recognizer, reader.content.charset, picture_HW, search)
 
     @cached_property
-    def _finder(self) -> Recognizer:
+    def finder(self) -> Recognizer:
+        """The finder of lines."""
         content = open_weights(self.finder_run or check_shipped(FINDER))
         return open_recognizer(content, self.framework, self.device)[0]
