@@ -12,7 +12,7 @@ from common.spec import Spec, spec_to_dict
 from common.weights import Weights, WeightsFile, initial_weights
 
 # fields that may differ between two models whose weights have the same meaning
-_FREE = ("num_classes", "dropout")
+_FREE = ("num_classes", "dropout", "head_dropout", "shortcut_weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,8 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
     source, target = known, of_character_K[known]
     extra = np.arange(spec.extra_classes)  # the classes that are no character have the same meaning in both models
     source, target = np.append(extra, source + len(extra)), np.append(extra, target + len(extra))
-    for name, array in before.weights.items():
+    for name in before.weights.keys() & weights.keys():  # only one of the two may have a shortcut
+        array = before.weights[name]
         if name == "embedding.kernel":
             weights[name][target] = array[source]
         elif spec.extra_classes + len(charset) and name in _outputs(spec):
@@ -66,5 +67,6 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
 
 
 def _outputs(spec: Spec) -> list[str]:
-    """The parameters whose last axis is the classes: the kernel and the bias of the last layer."""
-    return list(spec.parameters())[-2:]
+    """The parameters whose last axis is the classes: kernel and bias of the last layer, and of a shortcut."""
+    named = [name for name in spec.parameters() if name.startswith(("head.", "shortcut."))]
+    return named or list(spec.parameters())[-2:]
