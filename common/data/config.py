@@ -23,8 +23,13 @@ class DataConfig:
     """Pages only: regular expression whose group 1 is the writer in a page's name. The lines of a writer are then all
     in one split. Empty: the lines of a page are all in one split."""
 
+    drawn_pages: int = 0
+    """Pages only: number of drawn pages (ink_pages) that are added to the training split of other pages."""
+
     def __post_init__(self) -> None:
         if self.examples < 0:
             raise UserError(f"data.examples is {self.examples}; it must be at least 1, or 0 for all")
+        if self.drawn_pages < 0:
+            raise UserError(f"data.drawn_pages is {self.drawn_pages}; it must not be negative")
         if self.max_characters < 1:
             raise UserError(f"data.max_characters is {self.max_characters}; it must be at least 1, such as 32")

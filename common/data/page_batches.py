@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +17,13 @@ from common.data.page_augment import change_ink, crop, random_change
 from common.data.page_dataset import PageSplit, Picture
 from common.data.page_targets import NUM_MAPS, draw_known, draw_targets, line_distances
 from common.data.xml_pages import Points
+from common.spec import UNetSpec
 
 Targets = tuple[UInt8[np.ndarray, "_ _ M"], UInt8[np.ndarray, "_ _"]]
 Order = list[Int[np.ndarray, "B"]]
 
-CROP = 640, 512
-"""Rows and columns of a training page, pixels. All batches have this shape."""
+CROP = 0.95, 0.76
+"""Rows and columns of a training page, in parts of `UNetSpec.side`. All batches have this shape."""
 READING_STEP = 64
 """The sizes of pages that are read are rounded up to a multiple of it: some frameworks compile for each size."""
 
@@ -77,9 +79,9 @@ class Truth:
         )
 
 
-def rounded_up(size: tuple[int, ...], step: int) -> tuple[int, int]:
+def rounded_up(size: Sequence[float], step: int) -> tuple[int, int]:
     """Rows and columns, rounded up to multiples of `step`."""
-    rows, columns = (-(-length // step) * step for length in size)
+    rows, columns = (math.ceil(length / step) * step for length in size)
     return rows, columns
 
 
@@ -90,18 +92,18 @@ class PageBatches(Batches[PageBatch, Order]):
         split: the pages.
         batch_size: pages per batch.
         seed: seed of the order and of the augmentation.
-        multiple: see `UNetSpec.multiple`.
+        spec: the model; its side and its multiple decide the shape of a batch.
         workers: threads that prepare batches ahead of time; 0 prepares each batch on demand.
         augment: whether to change each page, in a new way in each epoch. Otherwise a page is cropped only.
     """
 
     def __init__(
-        self, split: PageSplit, *, batch_size: int, seed: int, multiple: int, workers: int = 0, augment: bool = True
+        self, split: PageSplit, *, batch_size: int, seed: int, spec: UNetSpec, workers: int = 0, augment: bool = True
     ) -> None:
         super().__init__(len(split), batch_size=batch_size, seed=seed, workers=workers)
         self._split = split
         self._augment = augment
-        self.shape = rounded_up(CROP, multiple)
+        self.shape = rounded_up([spec.side * share for share in CROP], spec.multiple)
         self._truths = [Truth.of(split, i) for i in range(len(split))]
 
     def batch(self, epoch: int, index: int) -> PageBatch:

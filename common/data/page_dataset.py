@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +50,20 @@ class LazyImages(Sequence[Picture]):
         return made
 
 
+class _Joined(Sequence[Picture]):
+    """The images of two sequences, one after the other."""
+
+    def __init__(self, first: Sequence[Picture], second: Sequence[Picture]) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]  # no slices
+        here = index - len(self._first)
+        return self._first[index] if here < 0 else self._second[here]
+
+
 class _Chosen(Sequence[Picture]):
     """Some images of a sequence, each read on demand."""
 
@@ -61,9 +75,6 @@ class _Chosen(Sequence[Picture]):
 
     def __getitem__(self, index: int) -> Picture:  # type: ignore[override]  # no slices
         return self._images[int(self._indices[index])]
-
-    def __iter__(self) -> Iterator[Picture]:
-        return (self[i] for i in range(len(self)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +117,22 @@ class PageSplit:
 
 
 PageDataset = Dataset[PageSplit]
+
+
+def joined(first: PageSplit, second: PageSplit) -> PageSplit:
+    """The pages of two splits that share no writer, one split after the other."""
+    writers_N = None
+    if first.writers_N is not None and second.writers_N is not None:
+        writers_N = np.concatenate([first.writers_N, second.writers_N + first.writers_N.max() + 1])
+    return PageSplit(
+        pictures=_Joined(first.pictures, second.pictures),
+        images=_Joined(first.images, second.images),
+        scales_N=np.concatenate([first.scales_N, second.scales_N]),
+        lines=[*first.lines, *second.lines],
+        unknown=[*first.unknown, *second.unknown],
+        names=[*first.names, *second.names],
+        writers_N=writers_N,
+    )
 
 
 @dataclass(kw_only=True)

@@ -124,7 +124,7 @@ def golden_pages(recognizer: Recognizer, split: PageSplit) -> Golden:
     """Parts of two pages of a split as a golden example, with the logits that the model computes for them now."""
     multiple = recognizer.spec.multiple  # type: ignore[union-attr]  # a finder is always a U-Net
     sizes = np.array(GOLDEN_SIZES, np.int32)
-    tall, wide = rounded_up(tuple(sizes.max(axis=0)), multiple)
+    tall, wide = rounded_up(sizes.max(axis=0).tolist(), multiple)
     images_GHW = np.zeros((len(sizes), tall, wide), np.uint8)
     for image_HW, page, (rows, columns) in zip(images_GHW, evenly(len(split), len(sizes)), GOLDEN_SIZES, strict=False):
         whole_HW = split.images[page]
@@ -138,5 +138,5 @@ def first_pages(split: PageSplit, multiple: int, pages: int = 2) -> PageBatch:
     """The first pages of a split as a batch."""
     chosen = range(min(pages, len(split)))
     images = [split.images[i] for i in chosen]
-    size = rounded_up(tuple(np.max([image.shape for image in images], axis=0)), multiple)
+    size = rounded_up(np.max([image.shape for image in images], axis=0).tolist(), multiple)
     return page_batch(images, [true_maps(split, i) for i in chosen], size=size)

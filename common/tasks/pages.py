@@ -58,7 +58,7 @@ class Pages:
             dataset.train,
             batch_size=train.batch_size,
             seed=train.seed,
-            multiple=cast(UNetSpec, spec).multiple,
+            spec=cast(UNetSpec, spec),
             workers=train.workers,
             augment=train.augment,
         )
