@@ -1,8 +1,8 @@
 """The one weights file that every implementation reads and writes.
 
-The format is safetensors, float32. Each parameter has its canonical name and layout (see `common.spec`). The metadata
-are format, spec, charset, preprocessing and provenance. The golden example lets the file prove itself: a few small
-images with the logits that the trained model computed for them.
+The format is safetensors, float32; kernels may be stored as float16. Each parameter has its canonical name and layout
+(see `common.spec`). The metadata are format, spec, charset, preprocessing and provenance. The golden example lets the
+file prove itself: a few small images with the logits that the trained model computed for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from common.atomic import write_atomically
 from common.batch import to_float
 from common.charset import Charset
 from common.errors import UserError
-from common.spec import Parameter, Spec, UNetSpec, spec_from_dict, spec_to_dict
+from common.spec import Parameter, Spec, spec_from_dict, spec_to_dict
 
 # G golden images, H height, W width, K classes, L label length, S scores per image (see Golden)
 # h and w half of H and W, M maps of a page
@@ -124,14 +124,40 @@ def check_weights(weights: Mapping[str, np.ndarray], spec: Spec, origin: str) ->
             )
 
 
-def save_weights(path: Path, content: WeightsFile) -> None:
+def rounded(weights: Mapping[str, np.ndarray]) -> Weights:
+    """The weights with their kernels rounded to float16, in float32.
+
+    Biases, scales and running statistics are few, and a variance may be below what float16 can hold. They stay as they
+    are.
+
+    Raises:
+        UserError: a kernel has a value above float16's largest, 65,504.
+    """
+    for name, array in weights.items():
+        if array.ndim > 1 and np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+            raise UserError(f"{name} has a value that float16 cannot hold; keep these weights in float32")
+    return {
+        name: array.astype(np.float16).astype(np.float32) if array.ndim > 1 else array.astype(np.float32)
+        for name, array in weights.items()
+    }
+
+
+def save_weights(path: Path, content: WeightsFile, *, half: bool = False) -> None:
     """Write the file atomically.
+
+    Args:
+        path: the file.
+        content: what it holds.
+        half: store kernels as float16. The golden example must be of weights that were `rounded` before.
 
     Raises:
         UserError: the folder is not writable, or the disk is full.
     """
     # safetensors 0.8 writes a transposed view's bytes in the wrong order, so every array is made contiguous
-    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in content.weights.items()}
+    tensors = {
+        name: np.ascontiguousarray(array, np.float16 if half and array.ndim > 1 else np.float32)
+        for name, array in content.weights.items()
+    }
     golden = content.golden
     tensors["golden.images"] = np.ascontiguousarray(golden.images_GHW)
     tensors["golden.logits"] = np.ascontiguousarray(golden.logits, np.float32)
@@ -185,17 +211,19 @@ def load_weights(path: Path) -> WeightsFile:
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} lacks readable metadata ({error}); train again or restore the file") from None
     complete = bool(spec.stem) == (golden.widths_G is not None)
-    complete &= isinstance(spec, UNetSpec) == (golden.sizes_G2 is not None)
+    complete &= (spec.task == "pages") == (golden.sizes_G2 is not None)
     if not isinstance(provenance, dict) or not complete:
         raise UserError(f"{path} lacks readable metadata or its golden example; train again or restore the file")
-    if isinstance(spec, UNetSpec):
+    classes = getattr(spec, "num_classes", 0)  # a model of pages has none
+    if spec.task == "pages":
         if len(charset):
             raise UserError(f"{path}: a {spec.rung} has no characters, but the charset has {len(charset)}")
-    elif len(charset) + spec.extra_classes != spec.num_classes:
+    elif len(charset) + spec.extra_classes != classes:
         raise UserError(
-            f"{path}: the charset has {len(charset)} characters, which does not fit the {spec.num_classes} classes of "
+            f"{path}: the charset has {len(charset)} characters, which does not fit the {classes} classes of "
             "the spec; the file was put together from two models"
         )
+    tensors = {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}  # of float16
     check_weights(tensors, spec, str(path))
     return WeightsFile(spec=spec, charset=charset, weights=tensors, golden=golden, provenance=provenance)
 

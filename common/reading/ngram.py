@@ -176,14 +176,22 @@ def save_prior(path: Path, prior: Prior, charset: Charset) -> None:
     """
     counts = prior.counts
     tensors = {
-        "contexts": np.ascontiguousarray(counts.contexts_SC),
-        "followers": np.ascontiguousarray(counts.followers_S),
-        "classes": np.ascontiguousarray(counts.classes_E),
-        "times": np.ascontiguousarray(counts.times_E),
+        "contexts": _smallest(counts.contexts_SC),
+        "followers": _smallest(counts.followers_S),
+        "classes": _smallest(counts.classes_E),
+        "times": _smallest(counts.times_E),
     }
     # one entry: safetensors writes several in random order, and the same run must write the same file
     content = {"format": FORMAT, "charset": charset.characters, "weight": prior.weight, "bonus": prior.length_bonus}
     write_atomically(path, save(tensors, {"prior": json.dumps(content, ensure_ascii=False)}))
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+    """The array in the smallest type of whole numbers that holds its values: the file is a third as large."""
+    low, high = int(array.min(initial=0)), int(array.max(initial=0))
+    types = (np.int8, np.int16) if low < 0 else (np.uint8, np.uint16)
+    fits = [each for each in types if np.iinfo(each).min <= low and high <= np.iinfo(each).max]
+    return np.ascontiguousarray(array, fits[0] if fits else np.int32)
 
 
 def load_prior(path: Path, charset: Charset) -> Prior:
@@ -200,7 +208,7 @@ def load_prior(path: Path, charset: Charset) -> Prior:
         with safe_open(path, "numpy") as file:
             content = json.loads((file.metadata() or {})["prior"])
             contexts, followers, classes, times = (
-                file.get_tensor(name) for name in ("contexts", "followers", "classes", "times")
+                file.get_tensor(name).astype(np.int32) for name in ("contexts", "followers", "classes", "times")
             )
         if content["format"] != FORMAT:
             raise KeyError(FORMAT)
