@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from common.batch import Batch, LineBatch, to_float
+from common.batch import Batch, LineBatch, PageBatch, to_float
 from common.charset import Charset
 from common.config import TrainConfig
 from common.data.characters import CharacterBatches, CharacterSplit
 from common.data.config import DataConfig
 from common.data.line_batches import LineBatches
 from common.data.lines import LineSplit, pad, pad_labels
-from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
+from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec
 from common.tasks import LINES
 from common.weights import Weights, initial_weights
+from conformance.golden_pages import GoldenPageBatches, GoldenPages, golden_pages, page_batch
 
 # Small enough for finite differences. Height and width differ and are odd. Some kernels are square (12×12, 36×36,
 # 3 channels in and out): a check of shapes cannot see that they are transposed, so a check of values has to.
 SMALL: dict[str, Spec] = {
     "mlp": MLPSpec(num_classes=7, height=9, width=7, hidden_dims=(12, 12), dropout=0.0),
     "cnn": CNNSpec(num_classes=7, height=9, width=7, channels=(3, 3), hidden_dim=36, dropout=0.0),
+    # three rows remain for the maximum; the transformer's stem has the other way to pool, and equal strides
     "lstm_ctc": LSTMCTCSpec(
         num_classes=6,
-        height=5,
+        height=6,
         stem_channels=(3, 3),
         stem_strides=(2, 1),
+        stem_column_strides=(1, 2),
+        stem_pooling="max",
         frame_dim=4,
         hidden_dim=4,
         num_layers=2,
         dropout=0.0,
+        shortcut_weight=0.25,
     ),
     "transformer": TransformerSpec(
         num_classes=6,
@@ -44,16 +49,41 @@ SMALL: dict[str, Spec] = {
         feed_forward_dim=8,
         dropout=0.0,
     ),
+    "unet": UNetSpec(channels=(3, 3, 4)),
+}
+# Small specs without the optional fields, which the checks of the definition are made with as well
+VARIANTS: dict[str, tuple[Spec, ...]] = {
+    "lstm_ctc": (
+        LSTMCTCSpec(
+            num_classes=6,
+            height=5,
+            stem_channels=(3, 3),
+            stem_strides=(2, 1),
+            frame_dim=4,
+            hidden_dim=4,
+            num_layers=1,
+            dropout=0.0,
+        ),
+    ),
 }
 
-# Few units under dropout, so that the loss can be computed for every way to drop them: 4 units have 16 ways. The
-# decoder has 32 (embedding and three sublayers, 4 units each, at 2 positions), for which a sample of ways is used
-DROPOUT_UNITS = {"mlp": 4, "cnn": 4, "lstm_ctc": 4, "transformer": 32}
+# Few units under dropout, so that the loss can be computed for every way to drop them: 4 units have 16 ways. lstm_ctc
+# has 8, two in each direction of each layer, for its two frames. The decoder has 32 (embedding and three sublayers, 4
+# units each, at 2 positions), for which a sample of ways is used
+DROPOUT_UNITS = {"mlp": 4, "cnn": 4, "lstm_ctc": 8, "transformer": 32}
 DROPOUT: dict[str, Spec] = {
     "mlp": MLPSpec(num_classes=3, height=3, width=2, hidden_dims=(4,), dropout=0.25),
     "cnn": CNNSpec(num_classes=3, height=2, width=2, channels=(2, 4), hidden_dim=5, dropout=0.25),
     "lstm_ctc": LSTMCTCSpec(
-        num_classes=3, height=3, stem_channels=(2,), stem_strides=(2,), frame_dim=3, hidden_dim=1, dropout=0.25
+        num_classes=3,
+        height=3,
+        stem_channels=(2,),
+        stem_strides=(2,),
+        frame_dim=3,
+        hidden_dim=1,
+        num_layers=2,
+        dropout=0.25,
+        head_dropout=0.5,
     ),
     "transformer": TransformerSpec(
         num_classes=3,
@@ -69,14 +99,23 @@ DROPOUT: dict[str, Spec] = {
 }
 
 
-def full(rung: str) -> Spec:
-    """The rung at its default sizes: 62 classes."""
-    return RUNGS[rung](num_classes=62)
+def full(rung: str, num_classes: int = 62) -> Spec:
+    """The rung at its default sizes, without dropout."""
+    if rung == "unet":
+        return UNetSpec()
+    return replace(RUNGS[rung](num_classes=num_classes), dropout=0.0)
 
 
 def small(rung: str, *, dropout: float = 0.0) -> Spec:
-    """The rung at its small size."""
-    return replace(SMALL[rung], dropout=dropout)
+    """The rung at its small size. A rung without dropout ignores `dropout`."""
+    shares = {"dropout": dropout, "head_dropout": dropout / 2} if dropout else {}
+    known = {field.name for field in fields(SMALL[rung])}
+    return replace(SMALL[rung], **{name: share for name, share in shares.items() if name in known})
+
+
+def small_specs(rung: str) -> tuple[Spec, ...]:
+    """The rung at its small size, and its variants."""
+    return small(rung), *VARIANTS.get(rung, ())
 
 
 def golden_weights(spec: Spec) -> Weights:
@@ -93,8 +132,10 @@ def golden_weights(spec: Spec) -> Weights:
 _RANDOM = {"bias": (0.05, 0.3), "scale": (0.5, 1.5), "mean": (-0.3, 0.3), "variance": (0.5, 1.5)}
 
 
-def golden_split(spec: Spec, examples: int) -> CharacterSplit | LineSplit:
+def golden_split(spec: Spec, examples: int) -> CharacterSplit | LineSplit | GoldenPages:
     """Random images in which a third of the pixels is paper; the labels include the first and the last class."""
+    if isinstance(spec, UNetSpec):
+        return golden_pages(spec, examples)
     return golden_lines(spec, examples) if isinstance(spec, LineSpec) else golden_characters(spec, examples)
 
 
@@ -143,15 +184,28 @@ def dropout_split(spec: Spec, examples: int) -> CharacterSplit | LineSplit:
 
 def charset_of(spec: Spec) -> Charset:
     """The first letters of the alphabet, as many as the spec has characters."""
+    if isinstance(spec, UNetSpec):
+        return Charset(())
     return Charset(tuple(chr(ord("a") + k) for k in range(spec.num_classes - isinstance(spec, LineSpec))))
 
 
-def golden_batch(spec: Spec, examples: int = 5) -> Batch | LineBatch:
+def golden_batch(spec: Spec, examples: int = 5) -> Batch | LineBatch | PageBatch:
     """The golden split's first examples as one batch."""
+    if isinstance(spec, UNetSpec):
+        return page_batch(spec, golden_pages(spec, examples))
     if isinstance(spec, LineSpec):
         return line_batch(spec, golden_lines(spec, examples))
     split = golden_characters(spec, examples)
     return Batch(images_BHW1=to_float(split.images_NHW), labels_B=split.labels_N)
+
+
+def padded_batch(spec: Spec) -> LineBatch | PageBatch:
+    """The golden batch of lines or pages, with more padding."""
+    if isinstance(spec, LineSpec):
+        return line_batch(spec, golden_lines(spec, 5), columns=13, places=3)
+    assert isinstance(spec, UNetSpec)
+    _, height, width, _ = golden_batch(spec).images_BHW1.shape
+    return page_batch(spec, golden_pages(spec, 5), rows=height + 1, columns=width + 1)
 
 
 def line_batch(spec: LineSpec, lines: LineSplit, *, columns: int = 0, places: int = 0) -> LineBatch:
@@ -172,11 +226,15 @@ def line_batch(spec: LineSpec, lines: LineSplit, *, columns: int = 0, places: in
     )
 
 
-def batches_of(spec: Spec, config: TrainConfig, split: CharacterSplit | LineSplit) -> CharacterBatches | LineBatches:
+def batches_of(
+    spec: Spec, config: TrainConfig, split: CharacterSplit | LineSplit | GoldenPages
+) -> CharacterBatches | LineBatches | GoldenPageBatches:
     """The batches that a run of this configuration draws from the split."""
     options = {"batch_size": config.batch_size, "seed": config.seed, "workers": config.workers}
     if isinstance(split, LineSplit):
         return LineBatches(split, charset_of(spec), **options)
+    if isinstance(split, GoldenPages):
+        return GoldenPageBatches(spec, split, **options)
     return CharacterBatches(split, **options)
 
 
@@ -188,7 +246,8 @@ class Recipe:
     config: TrainConfig
     data: DataConfig = field(default_factory=DataConfig)
     missed: float
-    """The largest share of misread characters allowed. Lines only: the largest character error rate."""
+    """The largest share of misread characters allowed. Lines only: the largest character error rate. Pages only: the
+    largest share of a map's pixels that are wrong, of those that are marked in the map or in the scores."""
     start: Recipe | None = None
     """The training that the stem's initial weights come from."""
     patience: float | None = None
@@ -209,6 +268,7 @@ BY_HEART: dict[str, tuple[Spec, TrainConfig]] = {
         TransformerSpec(num_classes=6, stem_channels=(8, 16), stem_strides=(2, 2), model_dim=32, dropout=0.0),
         replace(_BY_HEART, epochs=150),
     ),
+    "unet": (UNetSpec(channels=(8, 8, 16)), replace(_BY_HEART, epochs=150, learning_rate=1e-2)),
 }
 _LEAN_STEM: dict[str, Any] = {"stem_channels": (16, 32), "stem_strides": (2, 2)}
 # Seconds each. PyTorch misreads 25.8% and 24.1% of the validation images; the targets leave room for other rounding.
@@ -239,6 +299,12 @@ QUICK = {
         config=TrainConfig(epochs=3, learning_rate=5e-3, batch_size=16),
         data=DataConfig(examples=4000, max_characters=4),
         missed=0.68,
+    ),
+    "unet": Recipe(
+        spec=UNetSpec(channels=(8, 16, 16)),
+        config=TrainConfig(epochs=4, learning_rate=1e-2, batch_size=8),
+        data=DataConfig(examples=160),
+        missed=0.2,
     ),
 }
 _HOUR = 3600.0

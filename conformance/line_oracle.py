@@ -46,6 +46,9 @@ def loss(spec: Spec, weights: Weights, batch: LineBatch, keep: Sequence[float] |
         scores = _scores(spec, weights, frames, label, multipliers)
         if isinstance(spec, LSTMCTCSpec):
             total -= math.log(ctc_probability([_softmax(row) for row in scores], label))
+            if spec.shortcut_weight:
+                scores = _shortcut(weights, frames)
+                total -= spec.shortcut_weight * math.log(ctc_probability([_softmax(row) for row in scores], label))
             count += len(label)
         else:
             total -= sum(math.log(_softmax(row)[k]) for row, k in zip(scores, [*label, 0], strict=True))
@@ -65,14 +68,23 @@ def losses_under_dropout(spec: LineSpec, weights: Weights, batch: LineBatch, uni
 
     There are 2^units ways. If they are more than `WAYS`, a sample of `WAYS` stands for them, each equally probable.
     """
+    rates = _rates(spec, units)
     if 2**units <= WAYS:
         ways = list(itertools.product((0, 1), repeat=units))
-        shares = [(1 - spec.dropout) ** sum(kept) * spec.dropout ** (units - sum(kept)) for kept in ways]
+        shares = [math.prod(1 - r if k else r for k, r in zip(kept, rates, strict=True)) for kept in ways]
     else:
-        ways = (np.random.default_rng(17).random((WAYS, units)) >= spec.dropout).astype(int).tolist()
+        ways = (np.random.default_rng(17).random((WAYS, units)) >= np.array(rates)).astype(int).tolist()
         shares = [1 / WAYS] * WAYS
-    losses = [loss(spec, weights, batch, [k / (1 - spec.dropout) for k in kept]) for kept in ways]
+    losses = [loss(spec, weights, batch, [k / (1 - r) for k, r in zip(kept, rates, strict=True)]) for kept in ways]
     return list(zip(shares, losses, strict=True))
+
+
+def _rates(spec: LineSpec, units: int) -> list[float]:
+    """The share that is dropped, per unit: the last layer of `lstm_ctc` may have a share of its own."""
+    if not isinstance(spec, LSTMCTCSpec) or spec.head_dropout is None:
+        return [spec.dropout] * units
+    of_last = units // spec.num_layers
+    return [spec.dropout] * (units - of_last) + [spec.head_dropout] * of_last
 
 
 def ctc_probability(probabilities_TK: Rows, label: Sequence[int]) -> float:
@@ -117,7 +129,7 @@ def _stem(
     statistics: dict[str, list[float]] = {}
     for i, block in enumerate(spec.stem):
         kernel = weights[f"stem.{i}.kernel"].tolist()
-        images = [_convolve(image, kernel, block.strides[0], block.padding) for image in images]
+        images = [_convolve(image, kernel, block.strides, block.padding) for image in images]
         pixels = [pixel for image in images for row in image for pixel in row]
         mean = [sum(p[c] for p in pixels) / len(pixels) for c in range(block.channels)]
         variance = [sum((p[c] - mean[c]) ** 2 for p in pixels) / len(pixels) for c in range(block.channels)]
@@ -136,10 +148,14 @@ def _stem(
             ]
             for image in images
         ]
-    return [(image[0], statistics) for image in images]
+    # the largest of each column; where the last convolution is as high as the image, a column has one number
+    return [
+        ([[max(numbers) for numbers in zip(*column, strict=True)] for column in zip(*image, strict=True)], statistics)
+        for image in images
+    ]
 
 
-def _convolve(image: Image, kernel: list, stride: int, padding: int) -> Image:
+def _convolve(image: Image, kernel: list, strides: tuple[int, int], padding: int) -> Image:
     height, width, channels = len(image), len(image[0]), len(image[0][0])
     rows, out = len(kernel), len(kernel[0][0][0])
 
@@ -153,8 +169,8 @@ def _convolve(image: Image, kernel: list, stride: int, padding: int) -> Image:
                         total[o] += image[y][x][c] * kernel[i][j][c][o]
         return total
 
-    tops = range(-padding, height + padding - rows + 1, stride)
-    return [[pixel(top, left) for left in range(-1, width - 1, stride)] for top in tops]
+    tops = range(-padding, height + padding - rows + 1, strides[0])
+    return [[pixel(top, left) for left in range(-1, width - 1, strides[1])] for top in tops]
 
 
 # --- frames to scores
@@ -167,6 +183,17 @@ def _scores(spec: Spec, weights: Weights, frames: Rows, label: list[int], keep: 
         return _dense(weights, "head", frames)
     assert isinstance(spec, TransformerSpec)
     return _decoder(spec, weights, frames, label, keep)
+
+
+def _shortcut(weights: Weights, frames: Rows) -> Rows:
+    """Scores from each frame and its two neighbours; beside the line there are frames of zeros."""
+    kernel, bias = weights["shortcut.kernel"].transpose(0, 2, 1).tolist(), weights["shortcut.bias"].tolist()
+    nothing = [0.0] * len(frames[0])
+    padded = [nothing, *frames, nothing]
+    return [
+        [b + sum(_dot(padded[t + j], kernel[j][k]) for j in range(3)) for k, b in enumerate(bias)]
+        for t in range(len(frames))
+    ]
 
 
 def _lstm(weights: Weights, name: str, frames: Rows) -> Rows:

@@ -22,7 +22,7 @@ Status = Literal["required", "optional", "not applicable", "known failure"]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """An exception from "required". Names may contain wildcards (`*`)."""
+    """An exception from "required". Names may have wildcards (`*`)."""
 
     implementation: str
     rung: str = "*"
@@ -38,14 +38,18 @@ KERAS_ON_TORCH = Row(
     status="not applicable",
     reason="Keras 3.15 multiplies matrices in float32 on its PyTorch backend (keras-team/keras issue 23704)",
 )
-ROWS: Sequence[Row] = (KERAS_ON_TORCH,) if os.environ.get("KERAS_BACKEND") == "torch" else ()
+WITHOUT_DROPOUT = tuple(
+    Row(implementation="*", rung="unet", check=check, status="not applicable", reason="unet has no dropout")
+    for check in ("dropout_is_off_when_reading", "dropout_matches_its_definition", "gradients_ignore_dropout")
+)
+ROWS: Sequence[Row] = (*WITHOUT_DROPOUT, *([KERAS_ON_TORCH] if os.environ.get("KERAS_BACKEND") == "torch" else []))
 
 
 @cache
 def rows_of(implementation: str) -> tuple[Row, ...]:
     """The rows about the implementation; the suite's own come first."""
     brought = [row for point in entry_points(group=GROUP) if point.name == implementation for row in point.load()]
-    return tuple(row for row in (*ROWS, *brought) if row.implementation == implementation)
+    return tuple(row for row in (*ROWS, *brought) if fnmatch(implementation, row.implementation))
 
 
 def lookup(implementation: str, rung: str, check: str, dtype: str) -> tuple[Status, str]:

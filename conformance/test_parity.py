@@ -84,16 +84,16 @@ def test_adamw_steps_agree(subject: Subject, record: Record) -> None:
     record(checks.adamw_steps_agree(subject))
 
 
-LINES = pytest.mark.rungs("lstm_ctc", "transformer")
+PADDED = pytest.mark.rungs("lstm_ctc", "transformer", "unet")
 
 
-@LINES
+@PADDED
 @pytest.mark.gate("gradients")
 def test_padding_changes_no_loss(subject: Subject, record: Record) -> None:
     record(checks.padding_changes_no_loss(subject))
 
 
-@LINES
+@PADDED
 @pytest.mark.dtypes("float64")
 def test_running_statistics_stay_when_not_training(subject: Subject, record: Record) -> None:
     record(checks.running_statistics_stay_when_not_training(subject))
@@ -103,6 +103,12 @@ def test_running_statistics_stay_when_not_training(subject: Subject, record: Rec
 @pytest.mark.gate("gradients")
 def test_ctc_corners_agree(subject: Subject, record: Record) -> None:
     record(checks.ctc_corners_agree(subject))
+
+
+@pytest.mark.rungs("unet")
+@pytest.mark.gate("gradients")
+def test_page_corners_agree(subject: Subject, record: Record) -> None:
+    record(checks.page_corners_agree(subject))
 
 
 @pytest.mark.rungs("transformer")

@@ -21,12 +21,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from common.batch import Batch, LineBatch
 from common.config import TrainConfig
-from common.data.characters import CharacterBatches
-from common.data.line_batches import LineBatches
+from common.data.batches import Batches
 from common.errors import UserError
-from common.recognizer import Device, DType, Recognizer, State, load_implementation
+from common.recognizer import AnyBatch, Device, DType, Recognizer, State, load_implementation
 from common.spec import Spec
 from common.training.run import Progress, Run
 from conformance.inside import exported_weights_are_copies
@@ -66,7 +64,7 @@ class _HashingRun(Run):
 
     digests: list[str]
 
-    def batches(self, epoch: int) -> Iterator[Batch | LineBatch]:
+    def batches(self, epoch: int) -> Iterator[AnyBatch]:
         for batch in super().batches(epoch):
             self.digests.append(digest(batch))
             yield batch
@@ -91,7 +89,7 @@ class _Notes:
         self.state, self.progress = {name: np.array(array) for name, array in state.items()}, progress
 
 
-def digest(batch: Batch | LineBatch) -> str:
+def digest(batch: AnyBatch) -> str:
     """SHA-256 of the bytes, types and shapes of a batch."""
     sha = hashlib.sha256()
     for array in batch.arrays:
@@ -103,7 +101,7 @@ def digest(batch: Batch | LineBatch) -> str:
 def fit(
     model: Recognizer,
     config: TrainConfig,
-    batches: CharacterBatches | LineBatches,
+    batches: Batches,
     stop_after_epoch: int | None = None,
     resume: Fitted | None = None,
 ) -> Fitted:
@@ -151,14 +149,14 @@ class Model:
     ) -> tuple[np.ndarray, np.ndarray]:
         return self._worker.request("decode", self._handle, images_BHW1, widths_B, cached)
 
-    def loss_and_gradients(self, batch: Batch | LineBatch) -> tuple[float, dict[str, np.ndarray]]:
+    def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
         return self._worker.request("call", self._handle, "loss_and_gradients", batch)
 
     def placement(self) -> dict[str, Device]:
         return self._worker.request("call", self._handle, "placement")
 
     def exported_weights_are_copies(
-        self, weights: Mapping[str, np.ndarray], config: TrainConfig, batches: Batches | LineBatches
+        self, weights: Mapping[str, np.ndarray], config: TrainConfig, batches: Batches
     ) -> dict[str, np.ndarray]:
         """See `conformance.inside.exported_weights_are_copies`."""
         return self._worker.request("exported_weights_are_copies", self._handle, dict(weights), config, batches)
@@ -166,7 +164,7 @@ class Model:
     def fit(
         self,
         config: TrainConfig,
-        batches: CharacterBatches | LineBatches,
+        batches: Batches,
         *,
         stop_after_epoch: int | None = None,
         resume: Fitted | None = None,
@@ -362,7 +360,7 @@ class _Server:
         return function(*arguments)
 
     def exported_weights_are_copies(
-        self, handle: int, weights: dict[str, np.ndarray], config: TrainConfig, batches: Batches | LineBatches
+        self, handle: int, weights: dict[str, np.ndarray], config: TrainConfig, batches: Batches
     ) -> dict[str, np.ndarray]:
         model = self._models[handle]
         return exported_weights_are_copies(model, weights, lambda: fit(model, config, batches))

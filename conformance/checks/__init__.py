@@ -23,6 +23,7 @@ from conformance.checks.lines import (
     padding_changes_no_loss,
     running_statistics_stay_when_not_training,
 )
+from conformance.checks.pages import page_corners_agree
 from conformance.checks.parity import (
     adamw_steps_agree,
     clipped_steps_agree,
@@ -66,6 +67,7 @@ __all__ = [
     "mnist_is_read",
     "one_batch_is_learnt_by_heart",
     "padding_changes_no_loss",
+    "page_corners_agree",
     "reading_does_not_depend_on_its_batch",
     "resumed_run_equals_an_unbroken_one",
     "running_statistics_stay_when_not_training",

@@ -6,32 +6,37 @@ from dataclasses import replace
 
 import numpy as np
 
-from common.batch import LineBatch
-from common.spec import LineSpec
+from common.batch import Batch
+from common.spec import LineSpec, Spec
 from conformance import golden, line_oracle, oracle
-from conformance.checks.subject import Subject, formulas_fit, golden_run
+from conformance.checks.subject import Subject, formulas_fit, golden_run, oracle_of
 from conformance.tolerances import Mismatch
 
 
 def logits_match_the_definition(subject: Subject) -> float:
     """Logits equal those of the definition, computed one number at a time."""
-    spec = golden.small(subject.rung)
-    weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
-    actual = subject.model(spec).logits(*batch.inputs)
-    if not isinstance(batch, LineBatch):
-        expected = np.array([oracle.logits(spec, weights, image) for image in batch.images_BHW1])
-        return subject.hold("logits", {"logits": actual}, {"logits": expected})
-    expected = np.zeros(actual.shape)  # rows past a line's own are zero
-    for line, rows in zip(expected, line_oracle.logits(spec, weights, batch), strict=True):
-        line[: len(rows)] = rows
-    return subject.hold("logits", {"logits": actual}, {"logits": expected})
+    worst = 0.0
+    for spec in golden.small_specs(subject.rung):
+        weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
+        actual = subject.model(spec).logits(*batch.inputs)
+        if isinstance(batch, Batch):
+            expected = np.array([oracle.logits(spec, weights, image) for image in batch.images_BHW1])
+        else:
+            expected = np.zeros(actual.shape)  # frames or pixels past a line's or a page's own are zero
+            for example, own in zip(expected, oracle_of(spec).logits(spec, weights, batch), strict=True):
+                example[tuple(map(slice, np.shape(own)))] = own
+        worst = max(worst, subject.hold("logits", {"logits": actual}, {"logits": expected}))
+    return worst
 
 
 def gradients_match_finite_differences(subject: Subject) -> float:
     """Each tensor's gradient equals the slope of the loss of the definition, along a random direction."""
-    spec = golden.small(subject.rung)
+    return max(_slopes_match(subject, spec) for spec in golden.small_specs(subject.rung))
+
+
+def _slopes_match(subject: Subject, spec: Spec) -> float:
     weights, batch = golden.golden_weights(spec), golden.golden_batch(spec)
-    loss_of = line_oracle.loss if isinstance(spec, LineSpec) else oracle.loss
+    loss_of = oracle_of(spec).loss
     loss, gradients = subject.model(spec).loss_and_gradients(batch)
     worst = subject.hold("loss", {"loss": np.array(loss)}, {"loss": np.array(loss_of(spec, weights, batch))})
     rng = np.random.default_rng(5)

@@ -11,10 +11,11 @@ from common.data.characters import CharacterSplit
 from common.data.line_batches import LineBatches
 from common.data.lines import LineDataset
 from common.evaluation.lines import evaluate_lines
-from common.spec import RUNGS
+from common.spec import RUNGS, UNetSpec
 from common.tasks import CHARACTERS, LINES
 from conformance import golden
 from conformance.checks.subject import Subject, fit_golden, hold_exactly
+from conformance.golden_pages import golden_pages, page_batch
 from conformance.tolerances import Mismatch
 from conformance.worker import Model
 
@@ -33,10 +34,15 @@ def one_batch_is_learnt_by_heart(subject: Subject) -> float:
 
 
 def unseen_writers_are_read(subject: Subject) -> float:
-    """After a short training, characters or short lines of unseen writers are read; returns the error rate."""
+    """After a short training, characters or short lines of unseen writers are read; returns the error rate.
+
+    Pages only: unseen pages are marked; returns the share of wrong pixels, see `golden.Recipe.missed`.
+    """
     recipe = golden.QUICK[subject.rung]
     if RUNGS[subject.rung].task == "lines":
         return _learns_lines(subject, recipe)
+    if RUNGS[subject.rung].task == "pages":
+        return _learns_pages(subject, recipe)
     dataset = CHARACTERS.load("ink", recipe.spec, recipe.data)
     return _learns_characters(subject, recipe, dataset.train, dataset.validation)
 
@@ -54,7 +60,10 @@ def long_lines_are_read(subject: Subject) -> float:
 
 
 def same_seed_same_run(subject: Subject) -> float:
-    """Two runs from one seed end at the same bytes; a run that differs only in its dropout seed ends elsewhere."""
+    """Two runs from one seed end at the same bytes; a run that differs only in its dropout seed ends elsewhere.
+
+    In a rung without dropout, this third run ends at the same bytes as well.
+    """
     spec = golden.small(subject.rung, dropout=0.25)
     # the same initial weights and the same batches for all, so that nothing but dropout can tell the seeds apart
     config = replace(golden.ADAMW, seed=5)
@@ -64,6 +73,8 @@ def same_seed_same_run(subject: Subject) -> float:
         model = subject.worker.build(spec, seed=5, device=subject.device, dtype=subject.dtype)
         ends.append(model.fit(replace(config, seed=seed), batches).weights)
     hold_exactly(ends[0], ends[1])
+    if not spec.dropout:
+        return hold_exactly(ends[0], ends[2])
     if all(np.array_equal(ends[0][name], ends[2][name]) for name in ends[0]):
         raise Mismatch("a run with another dropout seed ended at the same weights: dropout ignores the seed")
     return 0.0
@@ -97,6 +108,21 @@ def _learns_characters(subject: Subject, recipe: golden.Recipe, train: Character
     missed = float((np.concatenate(read) != test.labels_N).mean())
     if not missed <= recipe.missed:
         raise Mismatch(f"{missed:.2%} of {len(images):,} images are misread; the target is {recipe.missed:.2%}")
+    return missed
+
+
+def _learns_pages(subject: Subject, recipe: golden.Recipe) -> float:
+    spec, config = recipe.spec, recipe.config
+    assert isinstance(spec, UNetSpec)
+    model = subject.worker.build(spec, device=subject.device, dtype=subject.dtype)
+    train = golden_pages(spec, recipe.data.examples)
+    model.fit(config, golden.batches_of(spec, config, train), patience=recipe.patience)
+    batch = page_batch(spec, golden_pages(spec, 40, seed=12))
+    counts_Bhw1 = batch.counts_Bhw[..., None] > 0
+    marked, expected = (model.logits(*batch.inputs) > 0) & counts_Bhw1, (batch.targets_BhwM > 0) & counts_Bhw1
+    missed = 1 - float((marked & expected).sum() / (marked | expected).sum())
+    if not missed <= recipe.missed:
+        raise Mismatch(f"{missed:.2%} of the marked pixels are wrong; the target is {recipe.missed:.2%}")
     return missed
 
 

@@ -35,11 +35,11 @@ def line_reading_does_not_depend_on_its_batch(subject: Subject, spec: LineSpec) 
 
 
 def padding_changes_no_loss(subject: Subject) -> float:
-    """More padding of columns and labels changes neither the loss nor a gradient."""
+    """More padding of columns and labels, or of rows and columns, changes neither the loss nor a gradient."""
     spec = golden.small(subject.rung)
-    model, lines = subject.model(spec), golden.golden_lines(spec, 5)
-    loss, gradients = model.loss_and_gradients(golden.line_batch(spec, lines))
-    padded_loss, padded_gradients = model.loss_and_gradients(golden.line_batch(spec, lines, columns=13, places=3))
+    model = subject.model(spec)
+    loss, gradients = model.loss_and_gradients(golden.golden_batch(spec))
+    padded_loss, padded_gradients = model.loss_and_gradients(golden.padded_batch(spec))
     worst = subject.hold("loss", {"loss": np.array(padded_loss)}, {"loss": np.array(loss)})
     return max(worst, subject.hold("gradients", padded_gradients, gradients))
 

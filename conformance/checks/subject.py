@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from common.batch import Batch, LineBatch
 from common.config import TrainConfig
-from common.recognizer import Device, DType, Recognizer
-from common.spec import Spec
+from common.recognizer import AnyBatch, Device, DType, Recognizer
+from common.spec import LineSpec, Spec, UNetSpec
 from common.weights import Weights
-from conformance import golden, line_oracle, oracle
+from conformance import golden, line_oracle, oracle, page_oracle
 from conformance.tolerances import Mismatch, hold, tolerance
 from conformance.worker import Fitted, Model, Worker, fit
 from impl_numpy import build as build_reference
@@ -84,10 +84,17 @@ def golden_run(subject: Subject, spec: Spec, config: TrainConfig) -> Fitted:
     return subject.worker.runs[key]
 
 
-def golden_batches(spec: Spec, config: TrainConfig) -> list[Batch | LineBatch]:
+def golden_batches(spec: Spec, config: TrainConfig) -> list[AnyBatch]:
     """All batches of a run on the golden examples, in order."""
     batches = golden.batches_of(spec, config, golden.golden_split(spec, golden.STEPS_EXAMPLES))
     return [batches.batch(epoch, i) for epoch in range(config.epochs) for i in range(len(batches))]
+
+
+def oracle_of(spec: Spec) -> ModuleType:
+    """The module that computes the rung by hand."""
+    if isinstance(spec, UNetSpec):
+        return page_oracle
+    return line_oracle if isinstance(spec, LineSpec) else oracle
 
 
 # --- the reference's results
@@ -119,14 +126,15 @@ def formulas_fit(spec: Spec, config: TrainConfig, *, epsilon_hat: bool = False) 
     reference = build_reference(spec, dtype="float64")
     losses = []
 
-    def gradients_of(weights: Weights, batch: Batch | LineBatch) -> Weights:
+    def gradients_of(weights: Weights, batch: AnyBatch) -> Weights:
         reference.load_weights(weights)
         loss, gradients = reference.loss_and_gradients(batch)
         losses.append(loss)
         return gradients
 
-    def statistics_of(weights: Weights, batch: Batch | LineBatch) -> Weights:
-        return line_oracle.running_statistics(spec, weights, batch) if isinstance(batch, LineBatch) else {}
+    def statistics_of(weights: Weights, batch: AnyBatch) -> Weights:
+        oracle_of_rung = oracle_of(spec)
+        return {} if oracle_of_rung is oracle else oracle_of_rung.running_statistics(spec, weights, batch)
 
     batches = golden_batches(spec, config)
     weights = oracle.train(
