@@ -87,8 +87,12 @@ class LSTMCTC(nnx.Module):
         self.stem = Stem(spec, dtype=dtype)
         fans_in = [spec.frame_dim] + [2 * spec.hidden_dim] * (spec.num_layers - 1)
         self.lstm = nnx.List(BidirectionalLSTM(fan_in, spec.hidden_dim, dtype=dtype) for fan_in in fans_in)
-        self.dropout = nnx.Dropout(spec.dropout)
+        self.dropouts = nnx.List(nnx.Dropout(share) for share in spec.layer_dropouts)
         self.head = nnx.Linear(2 * spec.hidden_dim, spec.num_classes, dtype=dtype, param_dtype=dtype, rngs=rngs)
+        self.shortcut_weight = spec.shortcut_weight
+        if spec.shortcut_weight:
+            options = {"padding": ((1, 1),), "dtype": dtype, "param_dtype": dtype, "rngs": rngs}
+            self.shortcut = nnx.Conv(spec.frame_dim, spec.num_classes, (3,), **options)
 
     def __call__(
         self,
@@ -99,9 +103,14 @@ class LSTMCTC(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B T K"]:
         """Logits, zero at frames past a line's own."""
-        x_BTC, keep_BT = self.stem(images_BHW1, widths_B, training=training)
-        for lstm in self.lstm:
-            x_BTC = self.dropout(lstm(x_BTC, keep_BT), deterministic=rngs is None, rngs=rngs)
+        return self.read(*self.stem(images_BHW1, widths_B, training=training), rngs=rngs)
+
+    def read(
+        self, x_BTC: Float[Array, "B T C"], keep_BT: Bool[Array, "B T"], *, rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "B T K"]:
+        """The stem's frames to logits."""
+        for lstm, dropout in zip(self.lstm, self.dropouts, strict=True):
+            x_BTC = dropout(lstm(x_BTC, keep_BT), deterministic=rngs is None, rngs=rngs)
         return jnp.where(keep_BT[..., None], self.head(x_BTC), 0)
 
 
@@ -114,14 +123,29 @@ def loss_fn(
     label_lengths_B: Int[Array, "B"],
     rngs: nnx.Rngs | None = None,
 ) -> Float[Array, ""]:
-    """Σ -log p(text | frames) ÷ Σ characters, nats per character. Source: Graves et al. 2006."""
-    logits_BTK = model(images_BHW1, widths_B, training=True, rngs=rngs)
-    keep_BT = keep_first(model.stem.frames(widths_B), logits_BTK.shape[1])
+    """Σ -log p(text | frames) ÷ Σ characters, nats per character; the shortcut's loss is added with its weight.
+
+    Source: Graves et al. 2006.
+    """
+    frames_BTC, keep_BT = model.stem(images_BHW1, widths_B, training=True)
+    nll_B = ctc(model.read(frames_BTC, keep_BT, rngs=rngs), keep_BT, labels_BL, label_lengths_B)
+    if model.shortcut_weight:
+        # frames past a line's own are zero, so the convolution sees the same zeros as past the end of the batch
+        nll_B += model.shortcut_weight * ctc(model.shortcut(frames_BTC), keep_BT, labels_BL, label_lengths_B)
+    return nll_B.sum() / jnp.maximum(label_lengths_B.sum(), 1)
+
+
+def ctc(
+    logits_BTK: Float[Array, "B T K"],
+    keep_BT: Bool[Array, "B T"],
+    labels_BL: Int[Array, "B L"],
+    label_lengths_B: Int[Array, "B"],
+) -> Float[Array, "B"]:
+    """-log p(text | frames) of each line, nats."""
     keep_BL = keep_first(label_lengths_B, labels_BL.shape[1])
     dtype = logits_BTK.dtype
     # optax's masks are True, or 1, where the padding is
-    nll_B = optax.ctc_loss(logits_BTK, (~keep_BT).astype(dtype), labels_BL, (~keep_BL).astype(dtype), blank_id=0)
-    return nll_B.sum() / jnp.maximum(label_lengths_B.sum(), 1)
+    return optax.ctc_loss(logits_BTK, (~keep_BT).astype(dtype), labels_BL, (~keep_BL).astype(dtype), blank_id=0)
 
 
 # --- training step: one for every rung, see train.train_step

@@ -2,6 +2,7 @@
 
 # B batch, H height, W width, L label length, T frames, K classes
 # S scores per image: a row per frame of lstm_ctc, and per character and end of text of the transformer
+# h and w half of H and W, M maps of a page
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
 from common.recognizer import AnyBatch, Device, DType, TrainingRun
-from common.spec import Spec
+from common.spec import Spec, UNetSpec
 from common.weights import initial_weights
-from impl_jax import cnn, lstm_ctc, mlp, train, transformer
+from impl_jax import cnn, lstm_ctc, mlp, train, transformer, unet
 from impl_jax.device import COMPILER_OPTIONS, device_of, find_device, full_precision
 
 RUNGS: dict[str, tuple[Callable[..., nnx.Module], Callable[..., Array]]] = {
@@ -26,15 +27,16 @@ RUNGS: dict[str, tuple[Callable[..., nnx.Module], Callable[..., Array]]] = {
     "cnn": (cnn.CNN, cnn.loss_fn),
     "lstm_ctc": (lstm_ctc.LSTMCTC, lstm_ctc.loss_fn),
     "transformer": (transformer.Transformer, transformer.loss_fn),
+    "unet": (unet.UNet, unet.loss_fn),
 }
-INPUTS = {"mlp": 1, "cnn": 1, "lstm_ctc": 2, "transformer": 3}
-"""A module takes the first 1, 2 or 3 of images, widths and labels."""
+INPUTS = {"mlp": 1, "cnn": 1, "lstm_ctc": 2, "transformer": 3, "unet": 2}
+"""A module takes the first 1, 2 or 3 of images, widths or sizes, and labels."""
 
 
 @partial(jax.jit, static_argnames="graphdef", compiler_options=COMPILER_OPTIONS)
 def forward(
     params: PyTree, statistics: PyTree, *inputs: Array, graphdef: nnx.GraphDef[Any]
-) -> Float[Array, "B K"] | Float[Array, "B S K"]:
+) -> Float[Array, "B K"] | Float[Array, "B S K"] | Float[Array, "B h w M"]:
     """Logits, with dropout off and the running statistics of batch norm."""
     return nnx.merge(graphdef, params, statistics)(*inputs)
 
@@ -103,10 +105,10 @@ class JaxRecognizer:
     def logits(
         self,
         images_BHW1: Float[np.ndarray, "B H W 1"],
-        widths_B: Int[np.ndarray, "B"] | None = None,
+        sizes: Int[np.ndarray, "B"] | Int[np.ndarray, "B 2"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
-    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
-        return np.array(self._forward(images_BHW1, widths_B, labels_BL))
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"] | Float[np.ndarray, "B h w M"]:
+        return np.array(self._forward(images_BHW1, sizes, labels_BL))
 
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
@@ -135,13 +137,20 @@ class JaxRecognizer:
                 run.epoch_done(self, train.to_flat(state))
 
     def placement(self) -> dict[str, Device]:
-        width = getattr(self.spec, "width", 8)
-        image = np.zeros((1, self.spec.height, width, 1), self.dtype)
-        logits = self._forward(image, np.array([width], np.int32), np.ones((1, 1), np.int32))
+        if isinstance(self.spec, UNetSpec):
+            height = width = self.spec.multiple
+            size = [height, width]
+        else:
+            height, width = self.spec.height, getattr(self.spec, "width", 8)
+            size = width
+        image = np.zeros((1, height, width, 1), self.dtype)
+        logits = self._forward(image, np.array([size], np.int32), np.ones((1, 1), np.int32))
         arrays = {canonical_name(path): array[...] for path, array in self._flat(self.params, self.statistics)}
         return {name: device_of(array) for name, array in (arrays | {"logits": logits}).items()}
 
-    def _forward(self, *inputs: np.ndarray | None) -> Float[Array, "B K"] | Float[Array, "B S K"]:
+    def _forward(
+        self, *inputs: np.ndarray | None
+    ) -> Float[Array, "B K"] | Float[Array, "B S K"] | Float[Array, "B h w M"]:
         with full_precision(self.dtype):
             return forward(self.params, self.statistics, *inputs[: INPUTS[self.spec.rung]], graphdef=self.graphdef)
 

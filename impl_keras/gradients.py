@@ -48,12 +48,17 @@ class GradientProbe:
         model.compile(optimizer=self.optimizer, run_eagerly=keras.backend.backend() != "jax", **loss)
 
     def loss_and_gradients(
-        self, weights: Mapping[str, keras.Variable], inputs: Any, labels: np.ndarray
+        self, weights: Mapping[str, keras.Variable], *batch: Any
     ) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss of a training step that starts from `weights`, and its gradient per trained parameter."""
+        """The loss of a training step that starts from `weights`, and its gradient per trained parameter.
+
+        Args:
+            weights: the variables of the model that this one is a copy of, by canonical name.
+            batch: inputs, labels, and perhaps the weights of the examples, as `train_on_batch` takes them.
+        """
         for name, variable in self.variables.items():
             # a copy: on JAX the step donates the buffers of its own variables
             variable.assign(to_numpy(weights[name]))
-        loss = self.model.train_on_batch(inputs, labels, return_dict=True)["step_loss"]
+        loss = self.model.train_on_batch(*batch, return_dict=True)["step_loss"]
         gradients = {v.path: kept for v, kept in zip(self.model.trainable_variables, self.optimizer.kept, strict=True)}
         return float(loss), {name: to_numpy(gradients[v.path]) for name, v in self.variables.items() if v.trainable}

@@ -2,11 +2,12 @@
 
 # B batch, H height, W width, K classes, L label length, T frames
 # S scores per image: a row per frame of lstm_ctc, and per character and end of text of the transformer
+# h and w half of H and W, M maps of a page
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
@@ -16,9 +17,9 @@ from jaxtyping import Float, Int
 
 from common.errors import UserError
 from common.recognizer import AnyBatch, Device, DType, TrainingRun
-from common.spec import LineSpec, LSTMCTCSpec, Spec, TransformerSpec
+from common.spec import LineSpec, LSTMCTCSpec, Spec, TransformerSpec, UNetSpec
 from common.weights import initial_weights
-from impl_keras import cnn, lstm_ctc, mlp, train, transformer
+from impl_keras import cnn, lstm_ctc, mlp, train, transformer, unet
 from impl_keras.device import arrays_on, check, device_of, to_numpy
 from impl_keras.gradients import GradientProbe
 
@@ -27,10 +28,15 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "cnn": cnn.build_model,
     "lstm_ctc": lstm_ctc.LSTMCTC,
     "transformer": transformer.Transformer,
+    "unet": unet.UNet,
 }
 LOSSES = {"mlp": mlp.build_loss, "cnn": cnn.build_loss}
-"""Of the rungs for characters. A model of lines computes its own loss."""
-CANONICAL_NAMES = {"lstm_ctc": lstm_ctc.canonical_name, "transformer": transformer.canonical_name}
+"""Of the rungs for characters. A model of lines or of pages computes its own loss."""
+CANONICAL_NAMES = {
+    "lstm_ctc": lstm_ctc.canonical_name,
+    "transformer": transformer.canonical_name,
+    "unet": unet.canonical_name,
+}
 
 
 class KerasRecognizer:
@@ -64,23 +70,14 @@ class KerasRecognizer:
     def logits(
         self,
         images_BHW1: Float[np.ndarray, "B H W 1"],
-        widths_B: Int[np.ndarray, "B"] | None = None,
+        sizes: Int[np.ndarray, "B"] | Int[np.ndarray, "B 2"] | None = None,
         labels_BL: Int[np.ndarray, "B L"] | None = None,
-    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"]:
-        if not isinstance(self.spec, LineSpec):
-            logits_BK: np.ndarray = self._predict(self.model, images_BHW1)
-            return logits_BK
-        self._check_width(images_BHW1)
-        inputs = (images_BHW1, widths_B, labels_BL)
-        logits_BSK: np.ndarray = self._predict(self.model, inputs[: len(self.model.inputs)])
-        assert widths_B is not None, "lines come with their widths"
-        if isinstance(self.spec, LSTMCTCSpec):
-            own_B = self.spec.frames(widths_B)
-        else:
-            assert labels_BL is not None, "the transformer scores labels"
-            own_B = (labels_BL > 0).sum(axis=1) + 1
-        logits_BSK[np.arange(logits_BSK.shape[1]) >= own_B[:, None]] = 0
-        return logits_BSK
+    ) -> Float[np.ndarray, "B K"] | Float[np.ndarray, "B S K"] | Float[np.ndarray, "B h w M"]:
+        if isinstance(self.spec, TransformerSpec):
+            self._check_width(images_BHW1)
+        inputs = (images_BHW1, sizes, labels_BL)[: len(self.model.inputs)]
+        logits: np.ndarray = self._predict(self.model, inputs if len(inputs) > 1 else images_BHW1)
+        return self._zero_past_the_end(logits, sizes, labels_BL) if isinstance(self.spec, LineSpec) else logits
 
     def decode(
         self, images_BHW1: Float[np.ndarray, "B H W 1"], widths_B: Int[np.ndarray, "B"], *, cached: bool = True
@@ -90,22 +87,22 @@ class KerasRecognizer:
         return classes_BT, log_probs_BT
 
     def loss_and_gradients(self, batch: AnyBatch) -> tuple[float, dict[str, np.ndarray]]:
-        if isinstance(self.spec, LineSpec):
-            inputs: Any = batch.inputs[: len(self.model.inputs)]
-            labels = batch.inputs[2]
-        else:
-            inputs, labels = batch.arrays
         with arrays_on(self.device, self.dtype):
-            return self.probe.loss_and_gradients(self.variables, inputs, labels)
+            return self.probe.loss_and_gradients(self.variables, *train.arguments_of(batch, self.model))
 
     def fit(self, run: TrainingRun) -> None:
         with arrays_on(self.device, self.dtype):
             train.fit(self.model, self.variables, run, loss=self.loss, epoch_done=partial(run.epoch_done, self))
 
     def placement(self) -> dict[str, Device]:
-        width = 8 if isinstance(self.spec, LineSpec) else self.spec.width
-        image = np.zeros((1, self.spec.height, width, 1), self.dtype)
-        inputs = (image, np.array([width], np.int32), np.array([[1]], np.int32))[: len(self.model.inputs)]
+        if isinstance(self.spec, UNetSpec):
+            height = width = self.spec.multiple
+            size: int | list[int] = [height, width]
+        else:
+            height = self.spec.height
+            width = size = 8 if isinstance(self.spec, LineSpec) else self.spec.width
+        image = np.zeros((1, height, width, 1), self.dtype)
+        inputs = (image, np.array([size], np.int32), np.array([[1]], np.int32))[: len(self.model.inputs)]
         with arrays_on(self.device, self.dtype):
             arrays = {name: variable.value for name, variable in self.variables.items()}
             arrays["logits"] = self.model(inputs if len(inputs) > 1 else image, training=False)
@@ -114,7 +111,8 @@ class KerasRecognizer:
     @cached_property
     def probe(self) -> GradientProbe:
         """A copy of the model without dropout, whose step returns the gradients."""
-        spec = replace(self.spec, dropout=0.0)
+        shares = [field.name for field in fields(self.spec) if field.name.endswith("dropout")]
+        spec = replace(self.spec, **dict.fromkeys(shares, 0.0))
         model = MODELS[spec.rung](spec, dtype=self.dtype)
         return GradientProbe(model, variables_of(spec, model), **train.compiled_loss(self.loss))
 
@@ -132,6 +130,19 @@ class KerasRecognizer:
                 f"{transformer.MAX_LENGTH}; cut the image into lines, or use another framework"
             )
 
+    def _zero_past_the_end(
+        self, logits_BSK: np.ndarray, widths_B: np.ndarray | None, labels_BL: np.ndarray | None
+    ) -> np.ndarray:
+        """The logits of lines, zero past a line's own frames or the end of its text."""
+        assert widths_B is not None, "lines come with their widths"
+        if isinstance(self.spec, LSTMCTCSpec):
+            own_B = self.spec.frames(widths_B)
+        else:
+            assert labels_BL is not None, "the transformer scores labels"
+            own_B = (labels_BL > 0).sum(axis=1) + 1
+        logits_BSK[np.arange(logits_BSK.shape[1]) >= own_B[:, None]] = 0
+        return logits_BSK
+
     def _predict(self, model: keras.Model, inputs: Any) -> Any:
         """The model's outputs as NumPy arrays, by a compiled function where the backend has one."""
         with arrays_on(self.device, self.dtype):
@@ -146,7 +157,7 @@ class KerasRecognizer:
 
 def variables_of(spec: Spec, model: keras.Model) -> dict[str, keras.Variable]:
     """Canonical name to variable, running statistics among them."""
-    if isinstance(spec, LineSpec):
+    if spec.rung in CANONICAL_NAMES:
         named = {CANONICAL_NAMES[spec.rung](variable.path): variable for variable in model.weights}
         return {name: named[name] for name in spec.parameters()}
     return {

@@ -11,85 +11,101 @@ import keras
 from keras import layers, ops
 
 from common.recognizer import DType
-from common.spec import BATCH_NORM_MOMENTUM, NORM_EPSILON, LineSpec, spec_from_dict, spec_to_dict
+from common.spec import BATCH_NORM_MOMENTUM, NORM_EPSILON, Block, LineSpec
 from impl_keras.device import Array
 
 
 # --- layers
 @keras.saving.register_keras_serializable("fourhands")
-class StemBlock(layers.Layer):
-    """Convolution → batch norm → ReLU → zero past the line's own width.
+class ConvBlock(layers.Layer):
+    """Convolution → batch norm over the pixels to keep → ReLU → zero at all other pixels.
 
-    `layers.BatchNormalization` takes a mask too, but it adds 1e-7 to the number of columns, which shows in float64.
+    `layers.BatchNormalization` takes a mask too, but it adds 1e-7 to the number of pixels, which shows in float64.
     Source: Ioffe & Szegedy 2015.
+
+    Args:
+        channels: output channels.
+        kernel_size: rows and columns of the kernel.
+        strides: down the rows and along the columns.
+        padding: rows of zeros above and below the image. Columns get half of the kernel's, rounded down.
+        options: those of every Keras layer (name, dtype, trainable).
     """
 
-    def __init__(self, channels: int, *, rows: int, stride: int, padding: int, **options: Any) -> None:
+    def __init__(
+        self, channels: int, *, kernel_size: Sequence[int], strides: Sequence[int], padding: int, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.channels, self.rows, self.stride, self.padding = channels, rows, stride, padding
+        self.channels, self.padding = channels, padding
+        self.kernel_size, self.strides = tuple(kernel_size), tuple(strides)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        own = {"channels": self.channels, "rows": self.rows, "stride": self.stride, "padding": self.padding}
-        return super().get_config() | own
+        return super().get_config() | self.shape
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The arguments of the constructor, without those of every Keras layer."""
+        sizes = {"kernel_size": list(self.kernel_size), "strides": list(self.strides)}
+        return {"channels": self.channels, "padding": self.padding} | sizes
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the variables: zeros, because `common.weights` draws the weights."""
         channels = (self.channels,)
-        self.kernel = self.add_weight((self.rows, 3, input_shape[-1], self.channels), "zeros", name="kernel")
+        self.kernel = self.add_weight((*self.kernel_size, input_shape[-1], self.channels), "zeros", name="kernel")
         self.scale = self.add_weight(channels, "zeros", name="scale")
         self.bias = self.add_weight(channels, "zeros", name="bias")
         self.mean = self.add_weight(channels, "zeros", name="mean", trainable=False)
         self.variance = self.add_weight(channels, "zeros", name="variance", trainable=False)
 
-    def call(self, x_BHWC: Array, widths_B: Array, training: bool = False) -> tuple[Array, Array]:
-        """The block's output, and each line's own width in it."""
-        rows, stride = self.padding, self.stride
-        x = ops.pad(x_BHWC, ((0, 0), (rows, rows), (1, 1), (0, 0)))
-        x = ops.conv(x, self.kernel, stride, "valid", data_format="channels_last")
-        widths_B = -(-widths_B // stride)
-        keep_BW = keep_first(widths_B, ops.shape(x)[2])
-        keep_B1W1 = ops.cast(keep_BW[:, None, :, None], x.dtype)
+    def call(self, x_BHWC: Array, keep_BHW1: Array, training: bool = False) -> Array:
+        """The block's output. `keep_BHW1` is 1 at the output's pixels to keep, or has one row for all rows."""
+        rows, columns = self.padding, self.kernel_size[1] // 2
+        x = ops.pad(x_BHWC, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+        x = ops.conv(x, self.kernel, self.strides, "valid", data_format="channels_last")
         if training:
-            mean, variance = self.batch_statistics(x, keep_B1W1)
+            mean, variance = self.batch_statistics(x, keep_BHW1)
         else:
             mean, variance = self.mean, self.variance
         factor = self.scale * ops.rsqrt(variance + NORM_EPSILON)
-        return ops.relu((x - mean) * factor + self.bias) * keep_B1W1, widths_B
+        return ops.relu((x - mean) * factor + self.bias) * keep_BHW1
 
-    def batch_statistics(self, x: Array, keep_B1W1: Array) -> tuple[Array, Array]:
-        """Mean and biased variance per channel over the lines' own columns; moves the running ones towards them."""
-        count = ops.sum(keep_B1W1) * ops.cast(ops.shape(x)[1], x.dtype)
-        mean = ops.sum(x * keep_B1W1, (0, 1, 2)) / count
-        variance = ops.sum(ops.square(x - mean) * keep_B1W1, (0, 1, 2)) / count
+    def batch_statistics(self, x: Array, keep_BHW1: Array) -> tuple[Array, Array]:
+        """Mean and biased variance per channel over the pixels to keep; moves the running ones towards them."""
+        count = ops.sum(keep_BHW1) * ops.cast(ops.shape(x)[1] // ops.shape(keep_BHW1)[1], x.dtype)
+        mean = ops.sum(x * keep_BHW1, (0, 1, 2)) / count
+        variance = ops.sum(ops.square(x - mean) * keep_BHW1, (0, 1, 2)) / count
         for running, of_batch in ((self.mean, mean), (self.variance, variance)):
             running.assign((1 - BATCH_NORM_MOMENTUM) * running + BATCH_NORM_MOMENTUM * of_batch)
         return mean, variance
 
 
+def shape_of(block: Block) -> dict[str, Any]:
+    """The arguments of the `ConvBlock` that the spec describes."""
+    sizes = {"kernel_size": [block.rows, block.columns], "strides": list(block.strides)}
+    return {"channels": block.channels, "padding": block.padding} | sizes
+
+
 @keras.saving.register_keras_serializable("fourhands")
 class Stem(layers.Layer):
-    """The blocks, one after the other.
+    """The blocks, one after the other, then the maximum of each column.
 
     Args:
-        blocks: the arguments of each `StemBlock`.
+        blocks: the arguments of each `ConvBlock`.
         options: those of every Keras layer (name, dtype, trainable).
     """
 
-    def __init__(self, blocks: Sequence[Mapping[str, int]], **options: Any) -> None:
+    def __init__(self, blocks: Sequence[Mapping[str, Any]], **options: Any) -> None:
         super().__init__(**options)
-        self.blocks = [StemBlock(**block, name=str(i), dtype=self.dtype_policy) for i, block in enumerate(blocks)]
+        self.blocks = [ConvBlock(**block, name=str(i), dtype=self.dtype_policy) for i, block in enumerate(blocks)]
 
     @classmethod
     def of(cls, spec: LineSpec, dtype: DType) -> Self:
         """The stem that the spec describes."""
-        keys = ("channels", "rows", "stride", "padding")
-        return cls([{key: getattr(block, key) for key in keys} for block in spec.stem], name="stem", dtype=dtype)
+        return cls([shape_of(block) for block in spec.stem], name="stem", dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        keys = ("channels", "rows", "stride", "padding")
-        return super().get_config() | {"blocks": [{key: getattr(b, key) for key in keys} for b in self.blocks]}
+        return super().get_config() | {"blocks": [block.shape for block in self.blocks]}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the variables."""
@@ -100,11 +116,13 @@ class Stem(layers.Layer):
 
     def call(self, images_BHW1: Array, widths_B: Array, training: bool = False) -> tuple[Array, Array]:
         """The frames (B, T, C), and the mask (B, T) that keeps a line's own."""
-        x = images_BHW1
+        x, total = images_BHW1, ops.shape(images_BHW1)[2]
         for block in self.blocks:
-            x, widths_B = block(x, widths_B, training=training)
-        frames_BTC = ops.squeeze(x, 1)
-        return frames_BTC, keep_first(widths_B, ops.shape(frames_BTC)[1])
+            widths_B, total = -(-widths_B // block.strides[1]), -(-total // block.strides[1])
+            keep_BW = keep_first(widths_B, total)
+            x = block(x, ops.cast(keep_BW[:, None, :, None], x.dtype), training=training)
+        # the maximum over a single row is that row
+        return ops.max(x, axis=1), keep_BW
 
 
 def keep_first(lengths_B: Array, total: int | Array) -> Array:
@@ -121,61 +139,7 @@ def line_inputs(spec: LineSpec, dtype: DType) -> tuple[keras.KerasTensor, keras.
 # --- model: of each rung, see lstm_ctc.py and transformer.py
 
 
-# --- loss
-class LineModel(keras.Model):
-    """A model whose loss also needs the inputs (the line widths).
-
-    Losses passed to `compile` see only labels and outputs. A subclass defines `line_loss`, and a constructor
-    `(spec, *, dtype, name)` that builds the graph of its layers.
-    """
-
-    def __init__(
-        self, spec: LineSpec, inputs: tuple[keras.KerasTensor, ...], outputs: keras.KerasTensor, **options: Any
-    ) -> None:
-        super().__init__(inputs=inputs, outputs=outputs, **options)
-        self.spec = spec
-        self.step_loss = LastValue(name="step_loss", dtype=outputs.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor; the graph of the layers follows from the spec."""
-        # not the model's own dtype: a graph of layers keeps each layer's, and its own is Keras's default
-        return {"spec": spec_to_dict(self.spec), "dtype": self.outputs[0].dtype, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `get_config`."""
-        return cls(spec_from_dict(config["spec"]), dtype=config["dtype"], name=config["name"])
-
-    def compute_loss(
-        self,
-        x: tuple[Array, ...],
-        y: Array,
-        y_pred: Array,
-        sample_weight: Array | None = None,
-        training: bool = True,
-    ) -> Array:
-        """The loss of a batch, which Keras asks for in every step."""
-        loss = self.line_loss(x, y, y_pred)
-        self.step_loss.update_state(loss)
-        return loss
-
-
-@keras.saving.register_keras_serializable("fourhands")
-class LastValue(keras.metrics.Metric):
-    """The value of the last step; Keras's own metrics are means over the epoch so far."""
-
-    def __init__(self, name: str = "last_value", dtype: DType | None = None) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.last = self.add_variable((), "zeros", dtype=dtype, name="last")
-
-    def update_state(self, value: Array) -> None:
-        """Replace the value."""
-        self.last.assign(value)
-
-    def result(self) -> Array:
-        """The value of the last update."""
-        return ops.convert_to_tensor(self.last)
-
+# --- loss: see lstm_ctc.py and transformer.py
 
 # --- training step: Keras's own, see Model.fit
 

@@ -11,10 +11,12 @@ import keras
 import numpy as np
 from jaxtyping import Float
 
+from common.batch import LineBatch, PageBatch
 from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
-from common.recognizer import State, TrainingRun
+from common.recognizer import AnyBatch, State, TrainingRun
 from impl_keras.device import Array, to_numpy
-from impl_keras.stem import LastValue, LineModel
+from impl_keras.own_loss import LastValue
+from impl_keras.unet import UNet
 
 
 def fit(
@@ -64,27 +66,37 @@ def batches(model: keras.Model, run: TrainingRun) -> Any:
     also leaves the pipeline's tuner on, for which `fit` has waited up to 38 s at its end. Here the axes are named and
     the tuner is off; `run` prepares the batches ahead of time in threads of its own.
     """
-    lines = isinstance(model, LineModel)
 
-    def generator() -> Iterator[tuple[Any, np.ndarray]]:
+    def generator() -> Iterator[tuple[Any, ...]]:
         for epoch in run.epochs():
             for batch in run.batches(epoch):
-                if lines:
-                    yield batch.inputs[: len(model.inputs)], batch.labels_BL
-                else:
-                    yield batch.images_BHW1, batch.labels_B
+                yield arguments_of(batch, model)
 
     if keras.backend.backend() != "tensorflow":
         return generator()
     import tensorflow as tf
 
     images, *integers = [tf.TensorSpec(x.shape, tf.float32 if i == 0 else tf.int32) for i, x in enumerate(model.inputs)]
-    labels = tf.TensorSpec((None, None) if lines else (None,), tf.int32)
-    signature = ((images, *integers), labels) if lines else (images, labels)
+    inputs = (images, *integers) if integers else images
+    if isinstance(model, UNet):
+        maps = model.output.shape[-1]
+        truth = [tf.TensorSpec(shape, tf.uint8) for shape in ((None, None, None, maps), (None, None, None))]
+    else:
+        truth = [tf.TensorSpec((None, None) if integers else (None,), tf.int32)]
+    signature = (inputs, *truth)
     dataset = tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(1)
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+def arguments_of(batch: AnyBatch, model: keras.Model) -> tuple[Any, ...]:
+    """The batch as Keras takes it: inputs, labels, and of pages the weight of each pixel in the loss."""
+    if isinstance(batch, PageBatch):
+        return batch.inputs, batch.targets_BhwM, batch.counts_Bhw
+    if isinstance(batch, LineBatch):
+        return batch.inputs[: len(model.inputs)], batch.labels_BL
+    return batch.images_BHW1, batch.labels_B
 
 
 def seed_dropout(model: keras.Model, seed: int, step: int) -> None:

@@ -14,7 +14,8 @@ from keras import layers, ops
 from common.recognizer import DType
 from common.spec import NORM_EPSILON, TransformerSpec, positions
 from impl_keras.device import Array
-from impl_keras.stem import LineModel, Stem, line_inputs
+from impl_keras.own_loss import OwnLossModel
+from impl_keras.stem import Stem, line_inputs
 
 KeysValues = tuple[Array, Array]
 """(B, A, E, M) and (B, A, M, E)."""
@@ -259,7 +260,7 @@ class Decoder(layers.Layer):
 
 # --- model
 @keras.saving.register_keras_serializable("fourhands")
-class Transformer(LineModel):
+class Transformer(OwnLossModel):
     """Images (B, H, W, 1), widths (B,) and labels (B, L) to logits (B, L + 1, K)."""
 
     def __init__(self, spec: TransformerSpec, *, dtype: DType, name: str = "transformer") -> None:
@@ -285,7 +286,7 @@ class Transformer(LineModel):
         super().__init__(spec, (images, widths, labels), logits, name=name, dtype=dtype)
         self.stem, self.frame_positions, self.decoder = stem, frame_positions, decoder
 
-    def line_loss(self, x: tuple[Array, ...], labels_BL: Array, logits_BSK: Array) -> Array:
+    def batch_loss(self, x: tuple[Array, ...], labels_BL: Array, logits_BSK: Array, sample_weight: None) -> Array:
         """Nats per character; the end of a text counts as one."""
         return text_loss(labels_BL, logits_BSK)
 
