@@ -12,8 +12,8 @@ class DataConfig:
     """Which examples of a data set to use."""
 
     examples: int = 0
-    """Number of training examples; 0 uses all. Drawn data (ink, ink_lines, emnist_lines) draws this number, or its
-    usual number for 0."""
+    """Number of training examples; 0 uses all. Drawn data (ink, ink_lines, ink_pages, emnist_lines) draws this number,
+    or its usual number for 0."""
     balance: bool = False
     """Characters only: limit each class of the training split to the mean class count. This is usual for EMNIST
     byclass."""
@@ -22,6 +22,9 @@ class DataConfig:
     writer_pattern: str = ""
     """Pages only: regular expression whose group 1 is the writer in a page's name. The lines of a writer are then all
     in one split. Empty: the lines of a page are all in one split."""
+    text: str = ""
+    """Drawn pages only: a text file (UTF-8) to write on them, in any language with Latin letters. Empty: English prose
+    from Python's documentation."""
 
     drawn_pages: int = 0
     """Pages only: number of drawn pages (ink_pages) that are added to the training split of other pages."""

@@ -96,7 +96,7 @@ def sketch(rng: np.random.Generator, hand: Hand, words: Sequence[str], height: i
 
     The arguments are those of `drawn_page`.
     """
-    size = (height, int(height * _proportion(rng)))
+    size = _size(height, rng)  # first: `_split` draws it alone
     text = Words(words, rng)
     fewest, most = (max(least, round(n * height / HEIGHT)) for n, least in zip(_LINES, _FEWEST_LINES, strict=True))
     plan = draw_plan(size, (fewest, most), rng)
@@ -148,12 +148,14 @@ def paint(page: Sketch) -> UInt8[np.ndarray, "H W"]:
     return take(page.photo, page_HW, rng)
 
 
-def _proportion(rng: np.random.Generator) -> float:
-    """Width divided by height: usually that of a sheet of paper, sometimes a narrow one or one that lies across."""
+def _size(height: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Height and width: usually those of a sheet of paper, sometimes of a narrow one or one that lies across."""
     kind = rng.random()
     if kind < 0.8:
-        return rng.uniform(0.66, 0.8)
-    return rng.uniform(0.5, 0.66) if kind < 0.92 else rng.uniform(0.9, 1.3)
+        proportion = rng.uniform(0.66, 0.8)
+    else:
+        proportion = rng.uniform(0.5, 0.66) if kind < 0.92 else rng.uniform(0.9, 1.3)
+    return height, int(height * proportion)
 
 
 def _outline(line: Written, pen: float) -> Points:
@@ -196,23 +198,44 @@ def load(examples: int, *, side: int, text: Path | None = None) -> PageDataset:
     )
 
 
+class _Lines(Sequence[tuple[TextLine, ...]]):
+    """The lines of each page, which are laid out when they are first needed."""
+
+    def __init__(self, count: int, page: Callable[[int], Sketch]) -> None:
+        self._count, self._page = count, page
+        self._known: dict[int, tuple[TextLine, ...]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[TextLine, ...]:  # type: ignore[override]  # no slices
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        if index not in self._known:
+            self._known[index] = self._page(index).lines
+        return self._known[index]
+
+
 def _split(part: Part, count: int, side: int, text: Path | None) -> PageSplit:
     prose = words(part) if text is None else words_of_file(text, part)
+    height = round(side * _PER_SIDE)
+
+    def seeded(index: int) -> np.random.Generator:
+        return np.random.default_rng([_SEEDS[part], index // PAGES_PER_WRITER, index % PAGES_PER_WRITER])
 
     def page(index: int) -> Sketch:
         hand = draw_hand(np.random.default_rng([_SEEDS[part], index // PAGES_PER_WRITER]))
-        own = np.random.default_rng([_SEEDS[part], index // PAGES_PER_WRITER, index % PAGES_PER_WRITER])
-        return sketch(own, hand, prose, round(side * _PER_SIDE))
+        return sketch(seeded(index), hand, prose, height)
 
     def maker(index: int) -> Callable[[], Picture]:
-        return lambda: paint(page(index))  # the sketch again: to keep those of all pages takes much memory
+        return lambda: paint(page(index))  # sketched again: the strokes of all pages would take much memory
 
-    sketches = [(found.size, found.lines) for found in map(page, range(count))]
+    sizes = [_size(height, seeded(index)) for index in range(count)]
     return page_split(
         pictures=LazyImages([maker(i) for i in range(count)], keep=False),
         side=side,
-        scales=[page_scale(size[::-1], side) for size, _ in sketches],
-        lines=[lines for _, lines in sketches],
+        scales=[page_scale(size[::-1], side) for size in sizes],
+        lines=_Lines(count, page),
         names=[f"page {i % PAGES_PER_WRITER + 1} of {part} writer {i // PAGES_PER_WRITER + 1}" for i in range(count)],
         writers_N=np.arange(count) // PAGES_PER_WRITER,
     )

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from common.data import emnist, emnist_lines, folder, iam_lines, ink, ink_lines, mnist, page_dataset, pages
+from common.data import emnist, emnist_lines, folder, iam_lines, ink, ink_lines, ink_pages, mnist, page_dataset, pages
 from common.data.config import DataConfig
 from common.data.dataset import AnyDataset
 from common.data.download import choose_folder
@@ -112,6 +112,17 @@ SOURCES: dict[str, Source] = {
         holds="lines",
         load=lambda _, height, config: ink_lines.load(
             config.examples, height=height, max_characters=config.max_characters
+        ),
+        drawn=True,
+    ),
+    "ink_pages": Source(
+        description="pages of synthetic handwriting with their lines, as scans and as photos, drawn when needed",
+        origin="strokes of the Hershey fonts, deformed for each writer; text from Python's documentation; no download",
+        terms="the strokes are in the public domain; Python's license for the text",
+        sizes="600 + 40 validation + 80 test pages by 180 writers",
+        holds="pages",
+        load=lambda _, side, config: ink_pages.load(
+            config.examples, side=side, text=Path(config.text) if config.text else None
         ),
         drawn=True,
     ),
