@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from common.charset import Charset
-from common.data.page_dataset import PageSplit
+from common.data.page_dataset import PageSplit, Picture
 from common.data.pages import cut_line, page_darkness
 from common.data.xml_pages import Points, TextLine
 from common.evaluation.finding import PageFinding, match_lines, outline_mask
@@ -104,7 +104,12 @@ class PageEvaluation:
 
 
 def read_pages(
-    finder: Recognizer, recognizer: Recognizer, charset: Charset, split: PageSplit, search: Search = BEST_PATH
+    finder: Recognizer,
+    recognizer: Recognizer,
+    charset: Charset,
+    split: PageSplit,
+    search: Search = BEST_PATH,
+    read: Callable[[Sequence[FoundLine], Picture], PageReading] | None = None,
 ) -> Iterator[PageResult]:
     """Find and read the lines of each page, and compare both with the truth.
 
@@ -116,11 +121,16 @@ def read_pages(
         charset: the characters of `recognizer`.
         split: the pages.
         search: turns CTC's scores into text.
+        read: reads the lines that were found on a picture; by default `common.reading.page.read_found`.
     """
+
+    def read_all(found: Sequence[FoundLine], picture_HW: Picture) -> PageReading:
+        return read_found(found, recognizer, charset, picture_HW, search)
+
     for i, name in enumerate(split.names):
         picture_HW = split.pictures[i]
         found = find_lines(finder, picture_HW)
-        reading = read_found(found, recognizer, charset, picture_HW, search)
+        reading = (read or read_all)(found, picture_HW)
         truth: list[Line] = [*split.lines[i], *_of_unknown_text(split.unknown[i])]
         yield PageResult(
             name=name,

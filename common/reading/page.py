@@ -43,6 +43,15 @@ class Found(Protocol):
         """Polygon around its ink."""
 
 
+class CutLine(NamedTuple):
+    """A line that was cut out of a page."""
+
+    image_HW: Image
+    """Level, ink 255 on paper 0."""
+    outline: Points
+    baseline: Points
+
+
 class ReadCharacter(NamedTuple):
     """A character of a line."""
 
@@ -120,7 +129,17 @@ def read_found(
     picture_HW: UInt8[np.ndarray, "H W"],
     search: Search = BEST_PATH,
 ) -> PageReading:
-    """Read lines that were found already; see `read_page`. Lines without ink and lines without text are left out."""
+    """Read lines that were found already; see `read_page`."""
+    cut = cut_lines(found, picture_HW, spec_of(recognizer).height)
+    return read_cut(cut, picture_HW, recognizer, charset, search)
+
+
+def cut_lines(found: Sequence[Found], picture_HW: UInt8[np.ndarray, "H W"], height: int) -> list[CutLine]:
+    """Cut lines out of a page, as training pages are cut. Lines without ink are left out.
+
+    Raises:
+        UserError: more than `MAX_LINES` lines.
+    """
     from common.data.pages import cut_line, page_darkness  # imports Pillow
 
     if len(found) > MAX_LINES:
@@ -128,21 +147,35 @@ def read_found(
             f"the picture seems to have {len(found):,} lines of text; at most {MAX_LINES:,} are read, so cut it in "
             "parts"
         )
-    height, width = picture_HW.shape
+    if not found:
+        return []
+    tall, wide = picture_HW.shape
     dark_HW = page_darkness(picture_HW)
-    images, places = [], []
+    cut = []
     for line in found:
         # whole pixels before cutting: a line that a file describes in whole pixels is then cut alike
-        outline, baseline = (_whole(points, width, height) for points in (line.outline, line.baseline))
-        image_HW = cut_line(dark_HW, outline, baseline, spec_of(recognizer).height)
+        outline, baseline = (_whole(points, wide, tall) for points in (line.outline, line.baseline))
+        image_HW = cut_line(dark_HW, outline, baseline, height)
         if image_HW is not None:
-            images.append(image_HW)
-            places.append((outline, baseline))
+            cut.append(CutLine(image_HW, outline, baseline))
+    return cut
+
+
+def read_cut(
+    cut: Sequence[CutLine],
+    picture_HW: UInt8[np.ndarray, "H W"],
+    recognizer: Recognizer,
+    charset: Charset,
+    search: Search = BEST_PATH,
+) -> PageReading:
+    """Read lines that were cut out of a page. Lines without text are left out."""
+    readings = read_images(recognizer, charset, [line.image_HW for line in cut], search)
     lines = [
-        page_line(each.text, each.character_confidences, outline, baseline)
-        for each, (outline, baseline) in zip(read_images(recognizer, charset, images, search), places, strict=True)
-        if each.text.strip()
+        page_line(reading.text, reading.character_confidences, line.outline, line.baseline)
+        for reading, line in zip(readings, cut, strict=True)
+        if reading.text.strip()
     ]
+    height, width = picture_HW.shape
     return PageReading(size=(width, height), lines=tuple(lines), confidence=mean_confidence(lines))
 
 

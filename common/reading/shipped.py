@@ -12,8 +12,8 @@ from common.errors import UserError
 
 MODELS = Path(__file__).with_name("models")
 FINDER, READER, PRIOR = MODELS / "finder.safetensors", MODELS / "reader.safetensors", MODELS / "prior.safetensors"
-BEAM = 0
-"""Width of the beam search that the shipped reader uses, with its language model; 0 takes the best path."""
+BEAM = 16
+"""Width of the beam search of the shipped reader, which weighs texts with its character language model."""
 
 
 def check_shipped(path: Path) -> Path:

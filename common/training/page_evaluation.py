@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ import numpy as np
 
 from common.data.config import DataConfig
 from common.data.dataset import SPLITS
-from common.data.page_dataset import PageDataset, PageSplit
+from common.data.page_dataset import PageDataset, PageSplit, Picture
 from common.errors import UserError
 from common.evaluation.page_reading import PageEvaluation, read_pages
 from common.machine import versions
+from common.reading.finding import FoundLine
+from common.reading.page import PageReading
+from common.reading.search import Search
 from common.reading.shipped import FINDER, check_shipped
 from common.recognizer import Device
 from common.tasks import PAGES
@@ -88,14 +91,20 @@ def evaluate_pages(
     }
 
 
-def _evaluated(reader: PageReader, splits: list[PageSplit], search: Any) -> PageEvaluation:
+def _evaluated(reader: PageReader, splits: list[PageSplit], search: Search) -> PageEvaluation:
+    recognizer, charset = reader.reader.recognizer, reader.reader.content.charset
+
+    def read(found: Sequence[FoundLine], picture_HW: Picture) -> PageReading:
+        try:
+            return reader.read_page(picture_HW, found, search)
+        except UserError:  # no writing was found
+            return PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)
+
     results = []
     with progress_bar() as bar:
         task = None if bar is None else bar.add_task("reading", total=sum(map(len, splits)))
         for split in splits:
-            for result in read_pages(
-                reader.finder, reader.reader.recognizer, reader.reader.content.charset, split, search
-            ):
+            for result in read_pages(reader.finder, recognizer, charset, split, search, read):
                 results.append(result)
                 if bar is not None and task is not None:
                     bar.advance(task)

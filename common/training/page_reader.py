@@ -4,35 +4,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import UInt8
 
 from common.errors import UserError
-from common.reading.page import Kind, PageReading, read_page, whole_picture
+from common.reading.page import Found, Kind, PageReading, cut_lines, read_cut, read_found, whole_picture
 from common.reading.search import Search
-from common.reading.shipped import FINDER, READER, check_shipped
+from common.reading.shipped import BEAM, FINDER, READER, check_shipped
+from common.reading.upright import SURE, is_upside_down, turned_back, writing
 from common.recognizer import Device, Recognizer
-from common.spec import RUNGS
+from common.spec import LineSpec
 from common.training.reader import Reader, picture_of
 from common.training.trained import open_recognizer, open_weights
 
 Picture = UInt8[np.ndarray, "H W"]
 
+_WIDE = 3.0  # a picture of a line has at least this width for its height; pages and their halves have less
+_FEW_ROWS = 3  # rows of text, which the count cannot tell reliably from 1 or 2
+_LEAST_CONTRAST = 24  # grey levels: JPEG and grain cause about this much
+_MOST_OF_PICTURE = 0.35  # share of the height that the only line of a picture of a line fills
+
 
 @dataclass(frozen=True, kw_only=True)
 class PageReader:
-    """Reads pages, or pictures of one line or one character: a model that reads, and a finder of lines."""
+    """Reads pages, and pictures of one line or one character: a model that reads, and a finder of lines."""
 
     reader: Reader
     """Reads lines, or characters."""
     finder_run: Path | None
     """A run folder or a weights file of `unet`; None for the finder that ships."""
     device: Device
+    shipped: bool
+    """Whether the reader is the one that ships."""
 
     @classmethod
     def open(
@@ -40,12 +49,18 @@ class PageReader:
     ) -> PageReader:
         """A reader; see `fourhands.load_pages`.
 
-        With `framework` None, the framework that trained the model computes, or NumPy if that is not installed.
+        With `framework` None, the framework that trained the model computes, or NumPy if that is not installed. The
+        reader that ships is computed by NumPy then.
         """
         if run is None:
-            run, framework = check_shipped(READER), framework or "numpy"
-        reader = Reader.open(run, framework, device)
-        return cls(reader=reader, finder_run=finder, device=device)
+            reader = Reader.open(check_shipped(READER), framework or "numpy", device)
+        else:
+            reader = Reader.open(run, framework, device)
+        if reader.content.spec.task == "pages":
+            raise UserError(
+                f"{run} is a {reader.content.spec.rung}, which finds lines and reads none; name it as finder"
+            )
+        return cls(reader=reader, finder_run=finder, device=device, shipped=run is None)
 
     @classmethod
     def open_for(cls, run: Path | None, framework: str | None, device: Device) -> PageReader:
@@ -53,8 +68,7 @@ class PageReader:
 
         A run of `unet` replaces the finder. A run of any other rung replaces the recognizer.
         """
-        finds_lines = run is not None and RUNGS[open_weights(run).spec.rung].task == "pages"
-        if finds_lines:
+        if run is not None and open_weights(run).spec.task == "pages":
             return cls.open(run=None, finder=run, framework=framework, device=device)
         return cls.open(run=run, framework=framework, device=device)
 
@@ -82,9 +96,9 @@ class PageReader:
             picture: a path, the bytes of an image file, an array of grey levels (uint8, height × width), or a Pillow
                 image; dark on light or light on dark.
             kind: what the picture shows: page, line or character. None finds out.
-            beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None takes the reader's default.
-            ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None takes the
-                reader's default.
+            beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None: the reader that ships takes
+                the search of its model card, another one takes the best path.
+            ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None: as for `beam`.
 
         Returns:
             The lines of the page, or the one line or character of the picture.
@@ -92,39 +106,96 @@ class PageReader:
         Raises:
             UserError: a picture that cannot be read, is blank or has no writing, or a search that the model cannot use.
         """
+        beam, ngram = self._search(beam, ngram)
         self._check(kind)
         picture_HW = picture_of(picture)
-        kind = kind or self.kind_of(picture_HW)
+        found: Sequence[Found] | None = None
+        if kind is None:
+            kind, found = self._kind(picture_HW)
         if kind == "page":
-            return self._page(picture_HW, self.search(beam, ngram))
-        reading = self.reader.read(picture_HW, beam=beam or 0, ngram=bool(ngram))
+            return self.read_page(picture_HW, found, self.reader.search(beam=beam, ngram=ngram))
+        reading = self.reader.read(picture_HW, beam=beam, ngram=ngram)
         return whole_picture(reading, picture_HW, kind)
 
-    def kind_of(self, picture_HW: Picture) -> Kind:
-        """What a picture seems to show: a page or a line; a character if the model reads characters."""
-        if not self._reads_lines:
-            return "character"
-        from common.data.line_image import rows_of_text
+    def read_document(
+        self, path: str | Path, *, kind: Kind | None = None, beam: int | None = None, ngram: bool | None = None
+    ) -> Iterator[PageReading]:
+        """Read the pages of an image file, a TIFF file or a PDF file, one after another; see `read`."""
+        from common.data.documents import open_document
 
-        return "page" if rows_of_text(picture_HW) >= 3 else "line"
+        with open_document(Path(path)) as pages:
+            for picture_HW in pages:
+                yield self.read(picture_HW, kind=kind, beam=beam, ngram=ngram)
 
-    @property
-    def _reads_lines(self) -> bool:
-        return RUNGS[self.reader.content.spec.rung].task == "lines"
+    def search(self, beam: int | None = None, ngram: bool | None = None) -> Search:
+        """How CTC's scores become text; see `read`."""
+        beam, ngram = self._search(beam, ngram)
+        return self.reader.search(beam=beam, ngram=ngram)
+
+    def _search(self, beam: int | None, ngram: bool | None) -> tuple[int, bool]:
+        if beam is None and not ngram:
+            return (BEAM, True) if self.shipped and ngram is None else (0, False)
+        return beam or 0, bool(ngram)
 
     def _check(self, kind: Kind | None) -> None:
-        rung = self.reader.content.spec.rung
-        if kind is not None and (kind == "character") is self._reads_lines:
-            what = "lines and pages" if self._reads_lines else "single characters"
-            raise UserError(f"--as {kind} does not fit the model: it is a {rung}, which reads {what}")
+        task, rung = self.reader.content.spec.task, self.reader.content.spec.rung
+        if kind is not None and (kind == "character") is not (task == "characters"):
+            raise UserError(
+                f"--as {kind} does not fit the model, a {rung}, which reads {task}; leave it out or name another run"
+            )
 
-    def search(self, beam: int | None, ngram: bool | None) -> Search:
-        """How CTC's scores become text; see `read`."""
-        return self.reader.search(beam=beam or 0, ngram=bool(ngram))
+    # --- what a picture shows
+    def _kind(self, picture_HW: Picture) -> tuple[Kind, Sequence[Found] | None]:
+        """What a picture seems to show, and the lines that were found on it, if they were needed to say so."""
+        if self.reader.content.spec.task == "characters":
+            return "character", None
+        if self._is_line(picture_HW):
+            return "line", None
+        found = self._find(picture_HW)
+        if len(found) == 1 and np.ptp(found[0].outline[:, 1]) >= _MOST_OF_PICTURE * len(picture_HW):
+            return "line", None
+        return "page", found
 
-    def _page(self, picture_HW: Picture, search: Search) -> PageReading:
-        reader = self.reader
-        return read_page(self.finder, reader.recognizer, reader.content.charset, picture_HW, search)
+    def _is_line(self, picture_HW: Picture) -> bool:
+        """Whether a picture is surely of one line: it is a prepared line, or wide with few rows of text."""
+        from common.data.line_image import rows_of_text
+
+        height, width = picture_HW.shape
+        if height == cast(LineSpec, self.reader.content.spec).height and (picture_HW == 0).mean() > 0.5:
+            return True
+        return width >= _WIDE * height and rows_of_text(picture_HW) < _FEW_ROWS
+
+    # --- pages
+    def read_page(self, picture_HW: Picture, found: Sequence[Found] | None, search: Search) -> PageReading:
+        """Read a page, whose lines may have been found before.
+
+        Raises:
+            UserError: no writing was found.
+        """
+        recognizer, charset = self.reader.recognizer, self.reader.content.charset
+        height = cast(LineSpec, recognizer.spec).height
+        cut = cut_lines(self._find(picture_HW) if found is None else found, picture_HW, height)
+        reading = read_cut(cut, picture_HW, recognizer, charset, search)
+        if reading.confidence < SURE and is_upside_down(cut, recognizer, charset):
+            turned_HW = np.ascontiguousarray(picture_HW[::-1, ::-1])
+            reading = turned_back(read_found(self._find(turned_HW), recognizer, charset, turned_HW, search))
+        if not writing(reading.lines):
+            raise UserError(
+                "no writing was found; expected a page with lines of handwriting, so use another picture, or --as line "
+                "for a picture of one line"
+            )
+        return reading
+
+    def _find(self, picture_HW: Picture) -> Sequence[Found]:
+        if int(picture_HW.max()) - int(picture_HW.min()) < _LEAST_CONTRAST:
+            height, width = picture_HW.shape
+            raise UserError(
+                f"the image ({height}×{width} pixels) is blank; expected a page in ink darker or lighter than the "
+                "paper, so use another image"
+            )
+        from common.reading.finding import find_lines  # imports SciPy
+
+        return find_lines(self.finder, picture_HW)
 
     @cached_property
     def finder(self) -> Recognizer:
