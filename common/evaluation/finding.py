@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from common.data.xml_pages import Points
-from common.reading.order import HasBaseline, line_distance
+from common.reading.order import HasBaseline
 
 TOLERANCE = 0.3
 """Part of the line distance by which two baselines may differ."""
