@@ -205,7 +205,9 @@ FAULTS: tuple[Fault, ...] = (
                 "loss, loss_cache = ctc(logits_BTK, 0 * lengths_B + logits_BTK.shape[1],",
             ),
             "pytorch": Edit("lstm_ctc.py", "model.spec.frames(widths_B)", "0 * widths_B + logits_BTK.shape[1]"),
-            "keras": Edit("lstm_ctc.py", "self.spec.frames(widths_B)", "0 * widths_B + ops.shape(logits_BTK)[1]"),
+            "keras": Edit(
+                "lstm_ctc.py", "self.spec.frames(x[1])", "0 * x[1] + ops.shape(keras.tree.flatten(logits)[0])[1]"
+            ),
             "jax": Edit("lstm_ctc.py", "(~keep_BT).astype(dtype)", "jnp.zeros(keep_BT.shape, dtype)"),
         },
     ),
@@ -272,8 +274,12 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit(
                 "lstm_ctc.py", "for share in spec.layer_dropouts", "for share in (*spec.layer_dropouts[:-1], 0)"
             ),
-            "keras": Edit("lstm_ctc.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
-            "jax": Edit("lstm_ctc.py", "deterministic=rngs is None", "deterministic=True"),
+            "keras": Edit(
+                "lstm_ctc.py", "enumerate(spec.layer_dropouts)", "enumerate((*spec.layer_dropouts[:-1], 0.0))"
+            ),
+            "jax": Edit(
+                "lstm_ctc.py", "for share in spec.layer_dropouts", "for share in (*spec.layer_dropouts[:-1], 0.0)"
+            ),
         },
     ),
     Fault(
@@ -284,6 +290,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("lstm_ctc.py", "dropout(x_BTC, share, rng)", "dropout(x_BTC, spec.dropout, rng)"),
             "pytorch": Edit("lstm_ctc.py", "nn.Dropout(share) for", "nn.Dropout(spec.dropout) for"),
+            "keras": Edit("lstm_ctc.py", "layers.Dropout(share, ", "layers.Dropout(spec.dropout, "),
+            "jax": Edit("lstm_ctc.py", "nnx.Dropout(share)", "nnx.Dropout(spec.dropout)"),
         },
     ),
     # --- shortcut
@@ -295,6 +303,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("lstm_ctc.py", "spec.shortcut_weight * added", "added"),
             "pytorch": Edit("lstm_ctc.py", "model.spec.shortcut_weight * ctc(", "ctc("),
+            "keras": Edit("lstm_ctc.py", "self.spec.shortcut_weight * of_shortcut", "of_shortcut"),
+            "jax": Edit("lstm_ctc.py", "model.shortcut_weight * ctc(", "ctc("),
         },
     ),
     Fault(
@@ -320,6 +330,16 @@ FAULTS: tuple[Fault, ...] = (
                 "return self.read(frames_BTC, frames_B)",
                 "return self.read(frames_BTC, frames_B) + self.shortcut(frames_BTC.transpose(1, 2)).transpose(1, 2)",
             ),
+            "keras": Edit(
+                "lstm_ctc.py",
+                "return super().call(inputs, training=training, mask=mask)",
+                "return sum(self.with_shortcut(inputs))",
+            ),
+            "jax": Edit(
+                "lstm_ctc.py",
+                "return self.read(*self.stem(images_BHW1, widths_B, training=training), rngs=rngs)",
+                "frames = self.stem(images_BHW1, widths_B, training=training)\n        return self.read(*frames, rngs=rngs) + self.shortcut(frames[0])",
+            ),
         },
     ),
     Fault(
@@ -330,6 +350,10 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("lstm_ctc.py", "dframes = dframes + dadded", "pass"),
             "pytorch": Edit("lstm_ctc.py", "model.shortcut(frames_BTC.", "model.shortcut(frames_BTC.detach()."),
+            "keras": Edit("lstm_ctc.py", "[logits, shortcut(frames)]", "[logits, shortcut(ops.stop_gradient(frames))]"),
+            "jax": Edit(
+                "lstm_ctc.py", "model.shortcut(frames_BTC)", "model.shortcut(jax.lax.stop_gradient(frames_BTC))"
+            ),
         },
     ),
     Fault(
@@ -344,6 +368,10 @@ FAULTS: tuple[Fault, ...] = (
                 "model.shortcut(frames_BTC.transpose(1, 2)).transpose(1, 2)",
                 "model.shortcut(frames_BTC.flip(1).transpose(1, 2)).transpose(1, 2).flip(1)",
             ),
+            "keras": Edit(
+                "lstm_ctc.py", "[logits, shortcut(frames)]", "[logits, ops.flip(shortcut(ops.flip(frames, 1)), 1)]"
+            ),
+            "jax": Edit("lstm_ctc.py", "model.shortcut(frames_BTC)", "model.shortcut(frames_BTC[:, ::-1])[:, ::-1]"),
         },
     ),
 )

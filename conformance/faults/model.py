@@ -314,7 +314,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("recognizer.py", "self.model.eval()(*inputs)", "self.model(*inputs)"),
             "keras": Edit(
                 "recognizer.py",
-                "self._predict(self.model, images_BHW1)",
+                "self._predict(self.model, inputs if len(inputs) > 1 else images_BHW1)",
                 "to_numpy(self.model(images_BHW1, training=True))",
             ),
             "jax": Edit(

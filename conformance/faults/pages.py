@@ -14,6 +14,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("block.py", "y *= keep_BHW[..., None]", "pass"),
             "pytorch": Edit("unet.py", "F.relu(x_XC * keep_1X.t(), inplace=True)", "F.relu(x_XC)"),
+            "keras": Edit("stem.py", "self.bias) * keep_BHW1", "self.bias)"),
+            "jax": Edit("stem.py", "return jnp.where(keep_BHW1, x_BHWC, 0)", "return x_BHWC"),
         },
     ),
     Fault(
@@ -24,6 +26,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("unet.py", "upsample2x2(x_BHWC) * masks[level][..., None]", "upsample2x2(x_BHWC)"),
             "pytorch": Edit("unet.py", 'mode="nearest") * masks[level][:, None]', 'mode="nearest")'),
+            "keras": Edit("unet.py", "(2, **image)(x) * masks[level]", "(2, **image)(x)"),
+            "jax": Edit("unet.py", "jnp.where(masks[level], repeat2x2(x), 0)", "repeat2x2(x)"),
         },
     ),
     Fault(
@@ -34,6 +38,12 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("unet.py", "rows_BH[:, :, None] & columns", "(rows_BH | True)[:, :, None] & columns"),
             "pytorch": Edit("unet.py", "(rows_BH[:, :, None] & columns", "((rows_BH | True)[:, :, None] & columns"),
+            "keras": Edit(
+                "unet.py",
+                "ops.logical_and(rows_Bh[:, :, None], ",
+                "ops.logical_and(ops.ones_like(rows_Bh)[:, :, None], ",
+            ),
+            "jax": Edit("unet.py", "(rows_Bh[:, :, None] & columns", "((rows_Bh | True)[:, :, None] & columns"),
         },
     ),
     Fault(
@@ -52,6 +62,16 @@ FAULTS: tuple[Fault, ...] = (
                 "keep_first(sizes_B2[:, 0], height), keep_first(sizes_B2[:, 1], width)",
                 "keep_first(sizes_B2[:, 1], height), keep_first(sizes_B2[:, 0], width)",
             ),
+            "keras": Edit(
+                "unet.py",
+                "keep_first(sizes_B2[:, 0], height), keep_first(sizes_B2[:, 1], width)",
+                "keep_first(sizes_B2[:, 1], height), keep_first(sizes_B2[:, 0], width)",
+            ),
+            "jax": Edit(
+                "unet.py",
+                "keep_first(sizes_B2[:, 0], height), keep_first(sizes_B2[:, 1], width)",
+                "keep_first(sizes_B2[:, 1], height), keep_first(sizes_B2[:, 0], width)",
+            ),
         },
     ),
     Fault(
@@ -62,6 +82,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("unet.py", "= -(-sizes_B2 // 2), ", "= sizes_B2 // 2, "),
             "pytorch": Edit("unet.py", "= -(-sizes_B2 // 2), ", "= sizes_B2 // 2, "),
+            "keras": Edit("unet.py", "= -(-sizes_B2 // 2), ", "= sizes_B2 // 2, "),
+            "jax": Edit("unet.py", "= -(-sizes_B2 // 2), ", "= sizes_B2 // 2, "),
         },
     ),
     Fault(
@@ -76,6 +98,8 @@ FAULTS: tuple[Fault, ...] = (
                 "self.head(x_BCHW.permute(0, 2, 3, 1)) * masks[0][..., None]",
                 "self.head(x_BCHW.permute(0, 2, 3, 1))",
             ),
+            "keras": Edit("unet.py", "head(x) * masks[0]", "head(x)"),
+            "jax": Edit("unet.py", "jnp.where(masks[0], self.head(x), 0)", "self.head(x)"),
         },
     ),
     Fault(
@@ -88,6 +112,10 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit(
                 "unet.py", "x_BHWC.flatten(0, 2), keep_1X,", "x_BHWC.flatten(0, 2), torch.ones_like(keep_1X),"
             ),
+            "keras": Edit(
+                "stem.py", "self.batch_statistics(x, keep_BHW1)", "self.batch_statistics(x, ops.ones_like(keep_BHW1))"
+            ),
+            "jax": Edit("stem.py", "keep_BHW1.sum() * (x_BHWC.shape[1] // keep_BHW1.shape[1])", "x_BHWC[..., 0].size"),
         },
     ),
     Fault(
@@ -114,6 +142,16 @@ FAULTS: tuple[Fault, ...] = (
                 "self.conv(x_BCHW)",
                 "(F.conv2d(F.pad(x_BCHW, (1, 2, 1, 2)), self.conv.weight, stride=2) if self.conv.stride == (2, 2) else self.conv(x_BCHW))",
             ),
+            "keras": Edit(
+                "stem.py",
+                "(rows, rows), (columns, columns)",
+                "(rows - rows // 2, rows), (columns - columns // 2, columns)",
+            ),
+            "jax": Edit(
+                "stem.py",
+                "(rows, rows), (columns, columns)",
+                "(rows - rows // 2, rows), (columns - columns // 2, columns)",
+            ),
         },
     ),
     Fault(
@@ -128,14 +166,19 @@ FAULTS: tuple[Fault, ...] = (
                 "y = sum(corners) / 4",
             ),
             "pytorch": Edit("unet.py", "F.max_pool2d(", "F.avg_pool2d("),
+            "keras": Edit("unet.py", "layers.MaxPooling2D(", "layers.AveragePooling2D("),
+            "jax": Edit("cnn.py", ".max(axis=(2, 4))", ".mean(axis=(2, 4))"),
         },
     ),
     Fault(
         name="upsampled linearly",
-        meaning="upsampling interpolates between pixels; NumPy repeats them and has no other way",
+        meaning="upsampling interpolates between pixels; NumPy and JAX repeat them and have no other way",
         check="logits_match_the_definition",
         rung="unet",
-        edits={"pytorch": Edit("unet.py", 'mode="nearest"', 'mode="bilinear"')},
+        edits={
+            "pytorch": Edit("unet.py", 'mode="nearest"', 'mode="bilinear"'),
+            "keras": Edit("unet.py", "UpSampling2D(2, **image)", 'UpSampling2D(2, interpolation="bilinear", **image)'),
+        },
     ),
     Fault(
         name="skip from before the blocks",
@@ -153,6 +196,16 @@ FAULTS: tuple[Fault, ...] = (
                 "            x_BCHW = through(pair, x_BCHW, keep_BHW, batch_statistics=batch_statistics)\n            seen.append(x_BCHW)",
                 "            seen.append(x_BCHW)\n            x_BCHW = through(pair, x_BCHW, keep_BHW, batch_statistics=batch_statistics)",
             ),
+            "keras": Edit(
+                "unet.py",
+                '            x = blocks[f"down.{level}.1"](blocks[f"down.{level}.0"](x, keep), keep)\n            seen.append(x)',
+                '            seen.append(x)\n            x = blocks[f"down.{level}.1"](blocks[f"down.{level}.0"](x, keep), keep)',
+            ),
+            "jax": Edit(
+                "unet.py",
+                "            x = through(pair, x, keep_Bhw1, training=training)\n            seen.append(x)",
+                "            seen.append(x)\n            x = through(pair, x, keep_Bhw1, training=training)",
+            ),
         },
     ),
     Fault(
@@ -163,6 +216,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("unet.py", "[skips[level], x_BHWC]", "[x_BHWC, skips[level]]"),
             "pytorch": Edit("unet.py", "[seen[level], x_BCHW]", "[x_BCHW, seen[level]]"),
+            "keras": Edit("unet.py", "[seen[level], x]", "[x, seen[level]]"),
+            "jax": Edit("unet.py", "[seen[level], x]", "[x, seen[level]]"),
         },
     ),
     Fault(
@@ -173,6 +228,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("unet.py", " + dskips[level]", ""),
             "pytorch": Edit("unet.py", "[seen[level], x_BCHW]", "[seen[level].detach(), x_BCHW]"),
+            "keras": Edit("unet.py", "[seen[level], x]", "[ops.stop_gradient(seen[level]), x]"),
+            "jax": Edit("unet.py", "[seen[level], x]", "[nnx.jax.lax.stop_gradient(seen[level]), x]"),
         },
     ),
     Fault(
@@ -199,6 +256,8 @@ FAULTS: tuple[Fault, ...] = (
                 "unet.py", "2 * common_M + 1, scores_M + targets_M + 1", "2 * common_M, scores_M + targets_M"
             ),
             "pytorch": Edit("unet.py", "(2 * common_M + 1) / (total_M + 1)", "2 * common_M / total_M"),
+            "keras": Edit("unet.py", "(2 * common_M + 1) / (total_M + 1)", "2 * common_M / total_M"),
+            "jax": Edit("unet.py", "(2 * common_M + 1) / (total_M + 1)", "2 * common_M / total_M"),
         },
     ),
     Fault(
@@ -211,6 +270,12 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit(
                 "unet.py", "(2 * common_M + 1) / (total_M + 1)", "(2 * common_M.sum() + 1) / (total_M.sum() + 1)"
             ),
+            "keras": Edit(
+                "unet.py", "(2 * common_M + 1) / (total_M + 1)", "(2 * ops.sum(common_M) + 1) / (ops.sum(total_M) + 1)"
+            ),
+            "jax": Edit(
+                "unet.py", "(2 * common_M + 1) / (total_M + 1)", "(2 * common_M.sum() + 1) / (total_M.sum() + 1)"
+            ),
         },
     ),
     Fault(
@@ -221,6 +286,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("unet.py", "loss = entropy + (1 - above_M / below_M).mean()", "loss = entropy"),
             "pytorch": Edit("unet.py", "return entropy + (1 - ", "return entropy + 0 * (1 - "),
+            "keras": Edit("unet.py", "return entropy + ops.mean(", "return entropy + 0 * ops.mean("),
+            "jax": Edit("unet.py", "return entropy + (1 - ", "return entropy + 0 * (1 - "),
         },
     ),
     Fault(
@@ -246,6 +313,10 @@ FAULTS: tuple[Fault, ...] = (
                 "(counts_Bhw1.sum() * logits_BhwM.shape[3])",
                 "logits_BhwM[..., 0].sum().mul(0).add(logits_BhwM.numel())",
             ),
+            "keras": Edit(
+                "unet.py", "ops.sum(counts_Bhw1) * logits_BhwM.shape[3]", "ops.cast(ops.size(logits_BhwM), dtype)"
+            ),
+            "jax": Edit("unet.py", "counts_Bhw1.sum() * logits_BhwM.shape[3]", "logits_BhwM.size"),
         },
     ),
     Fault(
@@ -256,6 +327,10 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit("unet.py", "counts_Bhw.astype(", "xp.ones_like(counts_Bhw).astype("),
             "pytorch": Edit("unet.py", "counts_Bhw1 = counts_Bhw.to(", "counts_Bhw1 = torch.ones_like(counts_Bhw).to("),
+            "keras": Edit(
+                "unet.py", "ops.cast(counts_Bhw[..., None], dtype)", "ops.ones_like(counts_Bhw[..., None], dtype)"
+            ),
+            "jax": Edit("unet.py", "= counts_Bhw[..., None].astype(", "= jnp.ones_like(counts_Bhw)[..., None].astype("),
         },
     ),
     Fault(
@@ -274,6 +349,16 @@ FAULTS: tuple[Fault, ...] = (
                 "unet.py",
                 "F.binary_cross_entropy_with_logits(logits_BhwM, targets",
                 "F.binary_cross_entropy(logits_BhwM.sigmoid(), targets",
+            ),
+            "keras": Edit(
+                "unet.py",
+                "ops.softplus(logits_BhwM) - logits_BhwM * targets_BhwM",
+                "-ops.log(ops.where(targets_BhwM > 0, ops.sigmoid(logits_BhwM), 1 - ops.sigmoid(logits_BhwM)))",
+            ),
+            "jax": Edit(
+                "unet.py",
+                "optax.sigmoid_binary_cross_entropy(logits_BhwM, targets_BhwM)",
+                "-jnp.log(jnp.where(targets_BhwM > 0, nnx.sigmoid(logits_BhwM), 1 - nnx.sigmoid(logits_BhwM)))",
             ),
         },
     ),

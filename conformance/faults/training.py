@@ -127,7 +127,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("recognizer.py", "self.model.eval()\n        loss", "self.model.train()\n        loss"),
             "keras": Edit(
                 "recognizer.py",
-                "spec = replace(self.spec, dropout=0.0)",
+                "spec = replace(self.spec, **dict.fromkeys(shares, 0.0))",
                 "spec = self.spec",
             ),
             "jax": Edit(
@@ -172,8 +172,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "train.py",
-                "                if lines:\n",
-                "                if len(batch.labels_B) < run.config.batch_size:\n                    continue\n                if lines:\n",
+                "                yield arguments_of(batch, model)",
+                "                if len(batch.images_BHW1) == run.config.batch_size:\n                    yield arguments_of(batch, model)",
             ),
             "jax": Edit(
                 "train.py",
