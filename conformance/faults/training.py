@@ -111,7 +111,7 @@ FAULTS: tuple[Fault, ...] = (
         meaning="dx of a convolution is computed with the kernel that is not mirrored; frameworks have their own",
         check="gradients_match_finite_differences",
         rung="cnn",
-        edits={"numpy": Edit("convolution.py", "kernel_R3CO[::-1, ::-1].swapaxes", "kernel_R3CO.swapaxes")},
+        edits={"numpy": Edit("convolution.py", "kernel_RSCO[::-1, ::-1].swapaxes", "kernel_RSCO.swapaxes")},
     ),
     Fault(
         name="gradients under dropout",
