@@ -109,8 +109,8 @@ class PageSplit:
             pictures=_Chosen(self.pictures, indices),
             images=_Chosen(self.images, indices),
             scales_N=self.scales_N[indices],
-            lines=[self.lines[i] for i in indices],
-            unknown=[self.unknown[i] for i in indices],
+            lines=[self.lines[int(i)] for i in indices],
+            unknown=[self.unknown[int(i)] for i in indices],
             names=[self.names[i] for i in indices],
             writers_N=None if self.writers_N is None else self.writers_N[indices],
         )
