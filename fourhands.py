@@ -5,8 +5,10 @@
     fourhands.train("cnn", data="mnist", out="runs/digits", framework="pytorch")
     reader = fourhands.load("runs/digits")  # NumPy computes, whatever trained
     print(reader.read("photo.jpg").text)
+    print(fourhands.load().read("page.jpg").text)  # the reader that ships reads whole pages
 
-`train`, `evaluate` and `verify` do what the commands of the same names do; `load` gives a reader for images.
+`train`, `evaluate` and `verify` do what the commands of the same names do; `load` returns a reader for images, and
+`load_pages` one for pages.
 """
 
 from __future__ import annotations
@@ -15,29 +17,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from common.charset import Charset
 from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.errors import UserError, unknown_name
 from common.machine import versions
+from common.reading.page import Kind, PageLine, PageReading, ReadCharacter
 from common.reading.result import Reading
 from common.recognizer import Device, implementations
 from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, new_spec
 from common.tasks import task_of
+from common.training.page_reader import PageReader
 from common.training.reader import Reader
 from common.training.session import Session
 from common.training.trained import data_config_of, open_recognizer, open_search, open_weights, trained_in
 from common.training.verification import Verification
 from common.training.verification import verify as _verify
+from common.training.verification import verify_shipped as _verify_shipped
 
 __all__ = [
     "CNNSpec",
     "Charset",
     "DataConfig",
+    "Kind",
     "LSTMCTCSpec",
     "MLPSpec",
+    "PageLine",
+    "PageReader",
+    "PageReading",
+    "ReadCharacter",
     "Reader",
     "Reading",
     "Spec",
@@ -49,6 +59,7 @@ __all__ = [
     "evaluate",
     "frameworks",
     "load",
+    "load_pages",
     "train",
     "verify",
 ]
@@ -62,22 +73,60 @@ def frameworks() -> list[str]:
     return list(implementations())
 
 
-def load(run: AnyPath, framework: str | None = "numpy", device: Device = "cpu") -> Reader:
-    """A trained model that reads images.
+@overload
+def load(run: None = None, framework: str | None = "numpy", device: Device = "cpu") -> PageReader: ...
+
+
+@overload
+def load(run: AnyPath, framework: str | None = "numpy", device: Device = "cpu") -> Reader: ...
+
+
+def load(run: AnyPath | None = None, framework: str | None = "numpy", device: Device = "cpu") -> Reader | PageReader:
+    """A trained model that reads images; without a run, the reader of pages that ships.
 
     Args:
-        run: a run folder or a weights file.
+        run: a run folder or a weights file of a model that reads characters or lines; None for the reader that ships.
         framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
             installed.
         device: cpu or gpu.
 
     Returns:
-        A reader; `reader.read(image)` returns the text, its probability and the probability of each character.
+        A reader. For a run, `reader.read(image)` returns the text, its probability and the probability of each
+        character. The reader that ships returns the lines of a page, see `load_pages`.
 
     Raises:
         UserError: no such run, damaged weights, or a framework or device that is missing.
     """
+    if run is None:
+        return load_pages(framework=framework, device=device)
     return Reader.open(Path(run), framework, device)
+
+
+def load_pages(
+    run: AnyPath | None = None,
+    *,
+    finder: AnyPath | None = None,
+    framework: str | None = "numpy",
+    device: Device = "cpu",
+) -> PageReader:
+    """A reader of pages.
+
+    Args:
+        run: a run folder or a weights file of a model that reads lines; None for the one that ships.
+        finder: a run folder or a weights file of `unet`, which finds the lines; None for the one that ships.
+        framework: the framework that computes. None takes the one that trained `run`, or NumPy if that is not
+            installed, or if `run` is None.
+        device: cpu or gpu.
+
+    Returns:
+        A reader; `reader.read(picture)` returns the lines of a page with their text, confidences and places. It also
+        reads pictures of one line.
+
+    Raises:
+        UserError: no such run, damaged weights, or a framework or device that is missing.
+    """
+    given = [None if path is None else Path(path) for path in (run, finder)]
+    return PageReader.open(run=given[0], finder=given[1], framework=framework, device=device)
 
 
 def train(
@@ -137,38 +186,59 @@ def train(
 
 
 def evaluate(
-    run: AnyPath,
+    run: AnyPath | None = None,
     *,
     framework: str | None = None,
     data: str | None = None,
-    split: Literal["train", "validation", "test"] = "test",
+    split: Literal["train", "validation", "test", "all"] = "test",
     device: Device = "cpu",
-    beam: int = 0,
-    ngram: bool = False,
+    beam: int | None = None,
+    ngram: bool | None = None,
+    writer_pattern: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a trained model on a whole split; the run folder does not change.
 
     Args:
-        run: a run folder or a weights file.
+        run: a run folder or a weights file. None evaluates the page reader that ships. A run of `unet` finds the lines,
+            and the recognizer that ships reads them.
         framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
-            installed; then the result has a `note`.
+            installed; then the result has a `note`. The reader that ships is computed by NumPy.
         data: NAME or NAME:FOLDER; None takes the data that the model was trained on, with the same splits.
-        split: train, validation or test.
+        split: train, validation or test; for pages also all, which is the three together.
         device: cpu or gpu.
-        beam: `lstm_ctc` only: width of the beam search; 0 takes the best path.
-        ngram: `lstm_ctc` only: weigh the texts of the beam with the run's character language model.
+        beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None is 0 for a run of lines, and the
+            default of the shipped reader for pages.
+        ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None is False for a run
+            of lines, and the default of the shipped reader for pages.
+        writer_pattern: pages only: regular expression whose group 1 is the writer in a page's name. None takes the
+            pattern of the run if `data` is its own.
 
     Returns:
         rung, framework, device, trained_in, data, split, versions; accuracy or cer and wer with their intervals; and
-        the other figures of result.json that say how well the model reads.
+        the other figures of result.json that say how well the model reads. For pages: precision, recall and f1 of the
+        lines, outline_iou, and the rates of `common.evaluation.pages.page_figures`, for all pages, in `collections` for
+        each subfolder, and in `each_page` for each page, the worst first.
 
     Raises:
         UserError: no such run, data that cannot be loaded, or a search that the model cannot use.
     """
-    path = Path(run)
-    content = open_weights(path)
+    path = None if run is None else Path(run)
+    content = None if path is None else open_weights(path)
+    if path is None or content is None or task_of(content.spec).name == "pages":
+        from common.training.page_evaluation import evaluate_pages  # imports SciPy
+
+        return evaluate_pages(
+            path,
+            framework=framework,
+            data=data,
+            split=split,
+            device=device,
+            beam=beam,
+            ngram=ngram,
+            writer_pattern=writer_pattern,
+        )
     task = task_of(content.spec)
-    search = open_search(path, content, beam=beam, ngram=ngram)
+    search = open_search(path, content, beam=beam or 0, ngram=bool(ngram))
     recognizer, name, note = open_recognizer(content, framework, device)
     own = content.provenance.get("data")
     data = data or own
@@ -176,6 +246,8 @@ def evaluate(
         raise UserError(f"{run} does not say what it was trained on; give --data")
     # the run's own splits, if it is evaluated on its own data
     config = data_config_of(content) if data == own else DataConfig()
+    if writer_pattern is not None:
+        config = replace(config, writer_pattern=writer_pattern)
     dataset = task.load(data, content.spec, config)
     evaluation = task.evaluate(recognizer, content.charset, dataset.split(split), dataset.charset, search)
     return {
@@ -191,21 +263,23 @@ def evaluate(
     }
 
 
-def verify(run: AnyPath, framework: str | None = None, device: Device = "cpu") -> list[Verification]:
+def verify(run: AnyPath | None = None, framework: str | None = None, device: Device = "cpu") -> list[Verification]:
     """Check whether weights still give the logits of their golden example.
 
     Args:
-        run: a run folder or a weights file.
+        run: a run folder or a weights file; None for the two models of the reader that ships.
         framework: the framework to try; None tries every registered one, each in a process of its own.
         device: cpu or gpu.
 
     Returns:
-        One result per framework; `same` is True for the same model, False for another, and None where the framework
-        could not be tried, for the `reason` given.
+        One result per framework, and per model of the reader that ships; `same` is True for the same model, False for
+        another, and None where the framework could not be tried, for the `reason` given.
 
     Raises:
         UserError: no such run, damaged weights, or a named framework that is not installed.
     """
+    if run is None:
+        return _verify_shipped(framework, device)
     return _verify(Path(run), framework, device)
 
 
