@@ -28,6 +28,8 @@ class Budget:
     """Dropout; None uses the rung's default. With two or three epochs a model learns faster without dropout."""
     max_characters: int = 0
     """Characters of the longest line; lines only."""
+    side: int = 0
+    """Size of the page images, see `UNetSpec.side`; pages only, and 0 takes the rung's default."""
     start: str = ""
     """Rung to take the stem's weights from, trained by the same framework, if that rung is compared as well."""
 
@@ -134,12 +136,12 @@ def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
         return {rung: task_of(rung).default_data for rung in rungs or RUNGS}
     from common.data.sources import source_of  # imports Pillow
 
-    name, holds = data.partition(":")[0], source_of(data).holds
-    fits = [rung for rung in RUNGS if task_of(rung).name == holds]
+    name, source = data.partition(":")[0], source_of(data)
+    fits = [rung for rung, spec in RUNGS.items() if source.loader(spec.task) is not None]
     other = [rung for rung in rungs if rung not in fits]
     if other:
         raise UserError(
-            f"rung {other[0]} does not read {name}, which holds {holds}; compare {' and '.join(fits)} on it, "
+            f"rung {other[0]} does not read {name}, which holds {source.holds}; compare {' and '.join(fits)} on it, "
             "or leave --data out, so that every rung gets data that it reads"
         )
     return dict.fromkeys(rungs or fits, data)
