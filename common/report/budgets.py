@@ -21,7 +21,7 @@ class Budget:
     learning_rate: float
     """Peak learning rate, chosen by validation; see docs/log.md."""
     target: float
-    """Accuracy or, for lines, CER to reach in validation; the report shows the time until then."""
+    """Accuracy, for lines CER, or for pages F1 to reach in validation; the report shows the time until then."""
     minutes: float
     """Approximate duration of a run on two cores, for the progress bar's estimate of the remaining time."""
     dropout: float | None = None
@@ -53,6 +53,7 @@ TIERS: dict[str, dict[str, Budget]] = {
             max_characters=5,
             start="lstm_ctc",
         ),
+        "unet": Budget(examples=96, epochs=3, learning_rate=5e-3, target=0.3, minutes=0.4, side=160),
     },
     "quick": {
         "mlp": Budget(examples=8000, epochs=5, learning_rate=2e-3, target=0.7, minutes=0.2),
@@ -70,6 +71,7 @@ TIERS: dict[str, dict[str, Budget]] = {
             max_characters=5,
             start="lstm_ctc",
         ),
+        "unet": Budget(examples=192, epochs=4, learning_rate=5e-3, target=0.6, minutes=0.8, side=192),
     },
     "full": {
         "mlp": Budget(examples=0, epochs=20, learning_rate=1e-3, target=0.8, minutes=1.5),
@@ -84,6 +86,7 @@ TIERS: dict[str, dict[str, Budget]] = {
             max_characters=32,
             start="lstm_ctc",
         ),
+        "unet": Budget(examples=0, epochs=8, learning_rate=3e-3, target=0.9, minutes=15.0, side=320),
     },
 }
 

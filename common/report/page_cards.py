@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,13 @@ TRUE, FOUND = (31, 119, 180), (230, 97, 1)
 """Colours of the baselines: blue for true lines, orange for found lines."""
 _WIDEST = 420  # pixels; a page image is reduced to it
 
-Polyline = Sequence[Sequence[float]]
-
-
-def baselines_text(lines: Sequence[Any]) -> str:
-    """The baselines of lines as JSON: a list of points [x, y] per line, in whole pixels."""
-    return json.dumps([np.rint(line.baseline).astype(int).tolist() for line in lines], separators=(",", ":"))
-
 
 def drawn_page(image_HW: UInt8[np.ndarray, "H W"], true: str, found: str) -> UInt8[np.ndarray, "_ _ 3"]:
     """The page image as dark ink on white, with its true lines in blue and the found lines in orange.
 
     Args:
         image_HW: ink 255 on paper 0.
-        true: the true baselines, see `baselines_text`.
+        true: the true baselines, see `common.evaluation.finding.baselines_text`.
         found: the found baselines.
     """
     shown = Image.fromarray(255 - image_HW // 2).convert("RGB")

@@ -16,8 +16,8 @@ from common.data.dataset import SPLITS
 from common.data.page_batches import PageBatches
 from common.data.page_dataset import PageDataset, PageSplit
 from common.errors import UserError
-from common.evaluation.maps import MapEvaluation, evaluate_maps
-from common.evaluation.measure import IOU
+from common.evaluation.finding import FindingEvaluation, evaluate_finder
+from common.evaluation.measure import F1
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
@@ -33,7 +33,7 @@ class Pages:
     example = "page"
     default_data = "ink_pages"
     default_train = TrainConfig(batch_size=4, learning_rate=3e-3, augment=True)
-    measure = IOU
+    measure = F1
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
@@ -75,8 +75,8 @@ class Pages:
         split: PageSplit,
         data_charset: Charset,
         search: Search = BEST_PATH,
-    ) -> MapEvaluation:
-        return evaluate_maps(recognizer, cast(UNetSpec, recognizer.spec), split)
+    ) -> FindingEvaluation:
+        return evaluate_finder(recognizer, cast(UNetSpec, recognizer.spec), split)
 
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if beam or ngram:
