@@ -14,7 +14,7 @@ from common.data.batches import Batches
 from common.data.config import DataConfig
 from common.data.dataset import SPLITS
 from common.data.page_batches import PageBatches
-from common.data.page_dataset import PageDataset, PageSplit
+from common.data.page_dataset import PageDataset, PageSplit, joined
 from common.errors import UserError
 from common.evaluation.finding import FindingEvaluation, evaluate_finder
 from common.evaluation.measure import F1
@@ -47,8 +47,14 @@ class Pages:
         load = source.loader("pages")
         assert load is not None, "data that was parsed for pages has pages"
         dataset: PageDataset = load(path, cast(UNetSpec, spec).side, config)
-        examples = 0 if source.drawn else config.examples
-        return replace(dataset, train=subset(dataset.train, examples)) if examples else dataset
+        train = dataset.train
+        if config.examples and not source.drawn:
+            train = subset(train, config.examples)
+        if config.drawn_pages:
+            from common.data import ink_pages
+
+            train = joined(train, ink_pages.load(config.drawn_pages, side=cast(UNetSpec, spec).side).train)
+        return replace(dataset, train=train)
 
     def decide(self, spec: Spec, dataset: PageDataset) -> Spec:
         return spec
