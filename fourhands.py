@@ -186,38 +186,59 @@ def train(
 
 
 def evaluate(
-    run: AnyPath,
+    run: AnyPath | None = None,
     *,
     framework: str | None = None,
     data: str | None = None,
-    split: Literal["train", "validation", "test"] = "test",
+    split: Literal["train", "validation", "test", "all"] = "test",
     device: Device = "cpu",
-    beam: int = 0,
-    ngram: bool = False,
+    beam: int | None = None,
+    ngram: bool | None = None,
+    writer_pattern: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a trained model on a whole split; the run folder does not change.
 
     Args:
-        run: a run folder or a weights file.
+        run: a run folder or a weights file. None evaluates the page reader that ships. A run of `unet` finds the lines,
+            and the recognizer that ships reads them.
         framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
-            installed; then the result has a `note`.
+            installed; then the result has a `note`. The reader that ships is computed by NumPy.
         data: NAME or NAME:FOLDER; None takes the data that the model was trained on, with the same splits.
-        split: train, validation or test.
+        split: train, validation or test; for pages also all, which is the three together.
         device: cpu or gpu.
-        beam: `lstm_ctc` only: width of the beam search; 0 takes the best path.
-        ngram: `lstm_ctc` only: weigh the texts of the beam with the run's character language model.
+        beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None is 0 for a run of lines, and the
+            default of the shipped reader for pages.
+        ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None is False for a run
+            of lines, and the default of the shipped reader for pages.
+        writer_pattern: pages only: regular expression whose group 1 is the writer in a page's name. None takes the
+            pattern of the run if `data` is its own.
 
     Returns:
         rung, framework, device, trained_in, data, split, versions; accuracy or cer and wer with their intervals; and
-        the other figures of result.json that say how well the model reads.
+        the other figures of result.json that say how well the model reads. For pages: precision, recall and f1 of the
+        lines, outline_iou, and the rates of `common.evaluation.pages.page_figures`, for all pages, in `collections` for
+        each subfolder, and in `each_page` for each page, the worst first.
 
     Raises:
         UserError: no such run, data that cannot be loaded, or a search that the model cannot use.
     """
-    path = Path(run)
-    content = open_weights(path)
+    path = None if run is None else Path(run)
+    content = None if path is None else open_weights(path)
+    if path is None or content is None or task_of(content.spec).name == "pages":
+        from common.training.page_evaluation import evaluate_pages  # imports SciPy
+
+        return evaluate_pages(
+            path,
+            framework=framework,
+            data=data,
+            split=split,
+            device=device,
+            beam=beam,
+            ngram=ngram,
+            writer_pattern=writer_pattern,
+        )
     task = task_of(content.spec)
-    search = open_search(path, content, beam=beam, ngram=ngram)
+    search = open_search(path, content, beam=beam or 0, ngram=bool(ngram))
     recognizer, name, note = open_recognizer(content, framework, device)
     own = content.provenance.get("data")
     data = data or own
@@ -225,6 +246,8 @@ def evaluate(
         raise UserError(f"{run} does not say what it was trained on; give --data")
     # the run's own splits, if it is evaluated on its own data
     config = data_config_of(content) if data == own else DataConfig()
+    if writer_pattern is not None:
+        config = replace(config, writer_pattern=writer_pattern)
     dataset = task.load(data, content.spec, config)
     evaluation = task.evaluate(recognizer, content.charset, dataset.split(split), dataset.charset, search)
     return {

@@ -22,7 +22,7 @@ import readme
 from published import comparison, day, overview, runs
 from side_by_side import FRAMEWORKS, SECTIONS, find_sections
 
-from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, parameter_count
+from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, parameter_count
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -366,6 +366,7 @@ OTHER_SIZES: dict[str, Spec] = {
     "stem": LSTMCTCSpec(num_classes=7, height=48, stem_channels=(8, 16), stem_strides=(2, 2), frame_dim=24),
     "lstm_ctc": LSTMCTCSpec(num_classes=7, frame_dim=24, hidden_dim=20, num_layers=3),
     "transformer": TransformerSpec(num_classes=7, model_dim=32, num_layers=3, num_heads=2, feed_forward_dim=64),
+    "unet": UNetSpec(channels=(8, 12, 20)),
 }
 SIZES = {
     "mlp": ["300", "200", "50", "dropout 0.25"],
@@ -373,6 +374,7 @@ SIZES = {
     "stem": ["48 × W", "24 × W/2 × 8", "12 × W/4 × 16", "W/4 × 24", "12 × 3"],
     "lstm_ctc": ["W/4 × 24", "W/4 × 40", "W/4 × 7"],
     "transformer": ["W/4 × 32", "L × 7", "decoder, 3 layers", "causal, 2 heads", "dense 64, ReLU, dense"],
+    "unet": ["H/2 × W/2 × 8", "H/4 × W/4 × 12", "H/8 × W/8 × 20"],
 }
 
 
@@ -413,8 +415,17 @@ def test_drawing_stays_inside_its_picture(rung: str) -> None:
                     assert -1 <= float(node.attrib["x"]) <= width
 
 
+def test_drawing_of_a_stem_names_its_column_strides_and_its_maximum() -> None:
+    strides: dict[str, Any] = {"stem_strides": (2, 2), "stem_column_strides": (2, 1), "stem_channels": (8, 16)}
+    spec = LSTMCTCSpec(num_classes=7, height=48, frame_dim=24, stem_pooling="max", **strides)
+    for picture in network.drawings("stem", spec):
+        words = _words(picture)
+        for expected in ("12 × W/2 × 16", "3 × 3, stride 2 × 1", "3 × 3", "maximum of a column", "W/2 × 24"):
+            assert expected in words
+
+
 def test_unknown_drawing_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no drawing of 'gru'; there are mlp, cnn, stem, lstm_ctc, transformer"):
+    with pytest.raises(ValueError, match="no drawing of 'gru'; there are mlp, cnn, stem, lstm_ctc, unet, transformer"):
         network.drawings("gru", network.spec_of("mlp"))
 
 

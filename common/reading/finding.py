@@ -11,19 +11,23 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from common.data.page_targets import CORE, ENDS, RISE, THICKNESS
 from common.data.xml_pages import Points
 from common.reading.order import reading_order
+from common.reading.outlines import outlines
 from common.reading.tracks import Track, tracks_of
 from common.recognizer import Recognizer
 from common.spec import UNetSpec
 
-CORE_LIFT, CORE_THICKNESS = 0.17, 0.3
-"""The first map shows the core of a line: its baseline moved up, and a thickness; parts of the line distance."""
 # parts of the line distance: two tracks on one height are one line if the gap between them is smaller, and if both,
 # prolonged to the middle of the gap, meet within the second number
-_MOST_GAP, _MOST_STEP = 1.5, 0.3
+_LEAST_GAP, _MOST_GAP, _MOST_STEP = -0.3, 1.5, 0.3
 # parts of the line distance: the least length of a line
 _LEAST_LENGTH = 0.7
+_LEAST_PIECE = 0.25  # of a track that is joined with others
+_LEAST_SCORE = 0.5  # least mean score of a line
+# tracks are not joined across a higher score of the map of ends
+_MOST_END = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,11 @@ def page_scores(finder: Recognizer, image_HW: UInt8[np.ndarray, "H W"]) -> Float
     images_BHW1 = (padded_HW.astype(np.float32) / np.float32(255))[None, ..., None]
     logits_BhwM = finder.logits(images_BHW1, np.array([[rows, columns]], np.int32))
     logits_hwM = logits_BhwM[0, : -(-rows // 2), : -(-columns // 2)]
+    return sigmoid(logits_hwM)
+
+
+def sigmoid(logits_hwM: Float[np.ndarray, "h w M"]) -> Float[np.ndarray, "h w M"]:
+    """Logits as scores from 0 to 1."""
     return 1 / (1 + np.exp(-np.clip(logits_hwM, -30, 30)))
 
 
@@ -78,27 +87,34 @@ def lines_of_scores(scores_hwM: Float[np.ndarray, "h w M"], image_HW: UInt8[np.n
     Returns:
         Lines in pixels of the page image.
     """
-    tracks = tracks_of(scores_hwM[..., 0])
-    distance = track_distance(tracks)
-    if distance == 0:
-        return []
-    pieces = [track for track in tracks if len(track.rows_X) >= 0.25 * distance]
-    lines = []
-    for line in joined(pieces, distance):
-        if sum(len(track.rows_X) for track in line) < _LEAST_LENGTH * distance:
-            continue
-        columns_X = np.concatenate([track.columns_X for track in line])
-        rows_X = np.concatenate([track.rows_X for track in line])
-        scores_X = np.concatenate([track.scores_X for track in line])
-        lines.append((columns_X, rows_X, float(scores_X.mean())))
+    baselines, scores, distance = baselines_of_scores(scores_hwM)
     return [
-        FoundLine(
-            baseline=(baseline := _baseline(columns_X, rows_X, distance)),
-            outline=np.concatenate([baseline - (0, 1.4 * distance), (baseline + (0, 0.6 * distance))[::-1]]),
-            score=score,
-        )
-        for columns_X, rows_X, score in lines
+        FoundLine(baseline=baseline, outline=outline, score=score)
+        for baseline, outline, score in zip(baselines, outlines(baselines, image_HW, distance), scores, strict=True)
     ]
+
+
+def baselines_of_scores(scores_hwM: Float[np.ndarray, "h w M"]) -> tuple[list[Points], list[float], float]:
+    """The baselines of a page from the finder's scores, without the outlines.
+
+    Returns:
+        The baselines, the mean score of each, and the line distance, in pixels of the page image.
+    """
+    ends_hw = scores_hwM[..., ENDS]
+    tracks = tracks_of(scores_hwM[..., CORE] * (1 - ends_hw))
+    distance = track_distance(tracks)
+    pieces = [track for track in tracks if len(track.rows_X) >= _LEAST_PIECE * distance]
+    baselines, scores = [], []
+    for line in joined(pieces, ends_hw, distance):
+        scores_X, length = np.concatenate([track.scores_X for track in line]), line[-1].end - line[0].first
+        if length < _LEAST_LENGTH * distance or scores_X.mean() < _LEAST_SCORE:
+            continue
+        columns_X, rows_X = (
+            np.concatenate([getattr(track, what) for track in line]) for what in ("columns_X", "rows_X")
+        )
+        baselines.append(_baseline(columns_X, rows_X, distance))
+        scores.append(float(scores_X.mean()))
+    return baselines, scores, 2 * distance
 
 
 def track_distance(tracks: Sequence[Track]) -> float:
@@ -110,7 +126,7 @@ def track_distance(tracks: Sequence[Track]) -> float:
     if not tracks:
         return 0.0
     thickness = float(np.median(np.concatenate([track.thickness_X for track in tracks])))
-    by_thickness = max(thickness / CORE_THICKNESS, 4.0)
+    by_thickness = max(thickness / THICKNESS, 4.0)
     long = [track for track in tracks if len(track.rows_X) >= by_thickness]
     if not long:
         return by_thickness
@@ -123,22 +139,32 @@ def track_distance(tracks: Sequence[Track]) -> float:
     return float(np.clip(np.median(steps), by_thickness / 2, 2 * by_thickness))
 
 
-def joined(tracks: Sequence[Track], distance: float) -> list[list[Track]]:
+def joined(tracks: Sequence[Track], ends_hw: Float[np.ndarray, "h w"], distance: float) -> list[list[Track]]:
     """Join tracks that continue each other across a gap. Each line is a list of tracks from left to right.
 
     Of all pairs, those with the smallest gap and step are joined first. A track is joined at most once at each end.
+
+    Args:
+        tracks: pieces of lines.
+        ends_hw: the map of ends, 0 to 1. A gap with an end in it stays open.
+        distance: between lines, rows of the map.
     """
-    ends = [_ends(track, distance) for track in tracks]
-    pairs = []
-    for i, a in enumerate(tracks):
-        for j, b in enumerate(tracks):
-            gap = b.first - a.end
-            if i == j or not -0.3 * distance < gap < _MOST_GAP * distance or b.end <= a.end or b.first <= a.first:
-                continue
-            (row_a, slope_a), (row_b, slope_b) = ends[i][1], ends[j][0]
-            step = abs(row_a + slope_a * gap / 2 - row_b + slope_b * gap / 2)
-            if step < _MOST_STEP * distance:
-                pairs.append((step / distance + 0.3 * max(gap, 0) / distance, i, j))
+    if not tracks:
+        return []
+    first_N, end_N = np.array([(track.first, track.end) for track in tracks]).T
+    left_N2, right_N2 = np.array([_ends(track, distance) for track in tracks]).swapaxes(0, 1)  # row and slope
+    gap_NN = first_N - end_N[:, None]
+    step_NN = np.abs(
+        right_N2[:, None, 0] + right_N2[:, None, 1] * gap_NN / 2 - left_N2[:, 0] + left_N2[:, 1] * gap_NN / 2
+    )
+    can_NN = (gap_NN > _LEAST_GAP * distance) & (gap_NN < _MOST_GAP * distance) & (step_NN < _MOST_STEP * distance)
+    can_NN &= (end_N > end_N[:, None]) & (first_N > first_N[:, None])
+    cost_NN = step_NN + 0.3 * np.maximum(gap_NN, 0)
+    pairs = [
+        (cost_NN[i, j], i, j)
+        for i, j in np.argwhere(can_NN).tolist()
+        if not _ends_between(ends_hw, tracks[i], tracks[j])
+    ]
     after: dict[int, int] = {}
     before: dict[int, int] = {}
     for _, i, j in sorted(pairs):
@@ -152,6 +178,14 @@ def joined(tracks: Sequence[Track], distance: float) -> list[list[Track]]:
                 line.append(after[line[-1]])
             lines.append([tracks[k] for k in line])
     return lines
+
+
+def _ends_between(ends_hw: Float[np.ndarray, "h w"], left: Track, right: Track) -> bool:
+    if right.first <= left.end:
+        return False
+    rows = np.rint(np.linspace(left.rows_X[-1], right.rows_X[0], right.first - left.end)).astype(int)
+    between = ends_hw[np.clip(rows, 0, len(ends_hw) - 1), np.arange(left.end, right.first)]
+    return bool(between.max() > _MOST_END)
 
 
 def _ends(track: Track, distance: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -172,4 +206,4 @@ def _baseline(columns_X: np.ndarray, rows_X: np.ndarray, distance: float) -> Poi
     x = np.linspace(columns_X.min(), columns_X.max() + 1, knots)
     reach = 0.75 * distance
     y = np.array([np.median(rows_X[np.argsort(np.abs(columns_X - at))[: max(3, round(2 * reach))]]) for at in x])
-    return np.stack([2 * x, 2 * (y + CORE_LIFT * distance) + 0.5], axis=1)
+    return np.stack([2 * x, 2 * (y + RISE * distance) + 0.5], axis=1)

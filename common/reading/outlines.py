@@ -20,20 +20,18 @@ from jaxtyping import Float, UInt8
 from common.data.xml_pages import Points
 
 # all in parts of the line distance
-_UP, _UP_LEAST = 1.1, 0.2  # the upper seam is this far above the baseline, at most and at least
-_DOWN, _DOWN_LEAST = 0.7, 0.04
+_UP, _UP_LEAST = 0.9, 0.2  # the upper seam is this far above the baseline, at most and at least
+_DOWN, _DOWN_LEAST = 0.5, 0.04
 _NEIGHBOUR_ABOVE, _NEIGHBOUR_BELOW = 0.0, 0.25  # no seam comes closer to the baseline of a neighbour
 _PAST_ENDS = 0.06
 _DARK = 2.0  # ink counts as black if it is darker than this part of black
 _STEP = 2  # pixels between samples along a line
 # cost of one sample of a seam, where black ink costs 1
-_FAR = 0.2  # per line distance between the seam and the baseline
+_FAR = 0.01  # per line distance between the seam and the baseline
 _BEND = 0.02  # per row that the seam rises or falls
 
 
-def outlines(
-    baselines: Sequence[Points], image_HW: UInt8[np.ndarray, "H W"], distance: float
-) -> list[Points]:
+def outlines(baselines: Sequence[Points], image_HW: UInt8[np.ndarray, "H W"], distance: float) -> list[Points]:
     """The outline of each line.
 
     Args:
@@ -75,7 +73,8 @@ def _neighbours(baselines: Sequence[Points], x_LX: np.ndarray, y_LX: np.ndarray)
     """Rows from each point up to the next baseline above it, and down to the next one below; infinite without one."""
     above_LX, below_LX = np.full_like(y_LX, np.inf), np.full_like(y_LX, np.inf)
     for i, baseline in enumerate(baselines):
-        y = np.interp(x_LX, *baseline.T, left=np.nan, right=np.nan)
+        x, y = baseline.T
+        y = np.interp(x_LX, x, y, left=np.nan, right=np.nan)
         y[i] = np.nan
         below = y - y_LX
         below_LX = np.fmin(below_LX, np.where(below > 0, below, np.nan))

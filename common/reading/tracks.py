@@ -67,7 +67,7 @@ def tracks_of(scores_hw: Float[np.ndarray, "h w"], threshold: float = THRESHOLD)
     flat = scores_wh.ravel().astype(np.float64)
     sums_R = _sums(flat, starts_R, ends_R)
     rows_R = _sums(flat * (np.arange(len(flat)) % height - 1), starts_R, ends_R) / sums_R
-    chains_R = _chains(on_wh, starts_R, _links(on_wh, starts_R))
+    chains_R = _chains(len(starts_R), *_links(on_wh, starts_R))
     tracks = []
     order_R = np.lexsort((columns_R, chains_R))
     for own in np.split(order_R, np.flatnonzero(np.diff(chains_R[order_R])) + 1):
@@ -103,7 +103,8 @@ def _links(on_wh: Bool[np.ndarray, "w h"], starts_R: Int[np.ndarray, "R"]) -> tu
     runs = len(starts_R)
     pairs, overlaps = np.unique(left[both] * runs + right[both], return_counts=True)
     left, right = pairs // runs, pairs % runs
-    return tuple(side[_best(left, overlaps) & _best(right, overlaps)] for side in (left, right))  # type: ignore[return-value]
+    mutual = _best(left, overlaps) & _best(right, overlaps)
+    return left[mutual], right[mutual]
 
 
 def _best(runs: np.ndarray, overlaps: np.ndarray) -> np.ndarray:
@@ -114,14 +115,12 @@ def _best(runs: np.ndarray, overlaps: np.ndarray) -> np.ndarray:
     return best
 
 
-def _chains(
-    on_wh: Bool[np.ndarray, "w h"], starts_R: Int[np.ndarray, "R"], links: tuple[np.ndarray, np.ndarray]
-) -> Int[np.ndarray, "R"]:
+def _chains(runs: int, left: Int[np.ndarray, "_"], right: Int[np.ndarray, "_"]) -> Int[np.ndarray, "R"]:
     """The number of each run's chain. Chains are numbered from left to right."""
-    chains = [-1] * len(starts_R)
-    before = dict(zip(links[1].tolist(), links[0].tolist(), strict=True))
+    chains = [-1] * runs
+    before = dict(zip(right.tolist(), left.tolist(), strict=True))
     count = 0
-    for run in range(len(starts_R)):  # a run comes after the run to its left
+    for run in range(runs):  # a run comes after the run to its left
         if run in before:
             chains[run] = chains[before[run]]
         else:

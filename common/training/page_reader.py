@@ -113,7 +113,7 @@ class PageReader:
         if kind is None:
             kind, found = self._kind(picture_HW)
         if kind == "page":
-            return self._page(picture_HW, found, self.reader.search(beam=beam, ngram=ngram))
+            return self.read_page(picture_HW, found, self.reader.search(beam=beam, ngram=ngram))
         reading = self.reader.read(picture_HW, beam=beam, ngram=ngram)
         return whole_picture(reading, picture_HW, kind)
 
@@ -126,6 +126,11 @@ class PageReader:
         with open_document(Path(path)) as pages:
             for picture_HW in pages:
                 yield self.read(picture_HW, kind=kind, beam=beam, ngram=ngram)
+
+    def search(self, beam: int | None = None, ngram: bool | None = None) -> Search:
+        """How CTC's scores become text; see `read`."""
+        beam, ngram = self._search(beam, ngram)
+        return self.reader.search(beam=beam, ngram=ngram)
 
     def _search(self, beam: int | None, ngram: bool | None) -> tuple[int, bool]:
         if beam is None and not ngram:
@@ -161,7 +166,12 @@ class PageReader:
         return width >= _WIDE * height and rows_of_text(picture_HW) < _FEW_ROWS
 
     # --- pages
-    def _page(self, picture_HW: Picture, found: Sequence[Found] | None, search: Search) -> PageReading:
+    def read_page(self, picture_HW: Picture, found: Sequence[Found] | None, search: Search) -> PageReading:
+        """Read a page, whose lines may have been found before.
+
+        Raises:
+            UserError: no writing was found.
+        """
         recognizer, charset = self.reader.recognizer, self.reader.content.charset
         height = cast(LineSpec, recognizer.spec).height
         cut = cut_lines(self._find(picture_HW) if found is None else found, picture_HW, height)
@@ -185,9 +195,10 @@ class PageReader:
             )
         from common.reading.finding import find_lines  # imports SciPy
 
-        return find_lines(self._finder, picture_HW)
+        return find_lines(self.finder, picture_HW)
 
     @cached_property
-    def _finder(self) -> Recognizer:
+    def finder(self) -> Recognizer:
+        """The finder of lines."""
         content = open_weights(self.finder_run or check_shipped(FINDER))
         return open_recognizer(content, self.framework, self.device)[0]

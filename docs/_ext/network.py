@@ -6,143 +6,44 @@ The page gets the drawing twice: from left to right for a wide screen and from t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
 import svg
 from docutils import nodes
-from HersheyFonts import HersheyFonts
+from network_parts import (
+    LINE,
+    Picture,
+    Stop,
+    across,
+    described,
+    down,
+    image,
+    lanes,
+    maps,
+    operation_above,
+    placed,
+    row,
+    trained,
+    vector,
+    written,
+)
+from network_unet import unet_across, unet_stops
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
 from common.charset import ALPHANUMERIC
-from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
+from common.spec import RUNGS, CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec
 
 # W width of a line, T frames, L length of the text
-
-_LINE = 16  # pixels from one line of text to the next
-_WIDE = 1000.0  # pixels of a drawing from left to right
-_LETTER = 6.6  # pixels of one character at most, on average over a label
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing around (0, 0)."""
-
-    width: float
-    height: float
-    shapes: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """Data on its way through the network, and the operation that makes it."""
-
-    picture: Picture
-    shape: str
-    """The shape of one example."""
-    name: str
-    operation: tuple[str, ...] = ()
-    """The operation, one line of text each; empty for the input."""
-    parameters: int | None = None
-    """Trained parameters of the operation; None where it has none."""
-
-    @property
-    def labels(self) -> list[str]:
-        """The operation and its number of parameters."""
-        return [*self.operation, *([] if self.parameters is None else [f"{self.parameters:,} parameters"])]
 
 
 def spec_of(rung: str) -> Spec:
     """The spec of the pages: default sizes and the 62 characters of `ink`; a line rung has class 0 besides."""
-    return RUNGS[rung](num_classes=len(ALPHANUMERIC) + issubclass(RUNGS[rung], LineSpec))
-
-
-def trained(spec: Spec, prefix: str) -> int:
-    """Trained parameters whose names begin with the prefix."""
-    return sum(math.prod(p.shape) for name, p in spec.parameters().items() if p.trained and name.startswith(prefix))
-
-
-# --- pictures of data
-@cache
-def _writing(words: str, width: float, height: float) -> str:
-    """Pen strokes that fill a box around (0, 0)."""
-    font = HersheyFonts()
-    font.load_default_font("scripts")
-    strokes = [list(stroke) for stroke in font.strokes_for_text(words)]
-    xs, ys = zip(*[point for stroke in strokes for point in stroke], strict=True)
-    scale = min(width / (max(xs) - min(xs)), height / (max(ys) - min(ys)))
-    middle_x, middle_y = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
-    return "".join(
-        svg.polyline([((x - middle_x) * scale, (y - middle_y) * scale) for x, y in stroke], "pen") for stroke in strokes
-    )
-
-
-def image(words: str, width: float = 56, height: float = 56) -> Picture:
-    """An image with handwriting."""
-    paper = svg.rect(-width / 2, -height / 2, width, height, "paper")
-    return Picture(width, height, paper + _writing(words, width - 16, height - 14))
-
-
-def maps(height: float, width: float, channels: int) -> Picture:
-    """Feature maps, one behind the other; more of them for more channels."""
-    sheets = max(2, round(math.log2(channels)) - 1)
-    step = 4.0
-    depth = step * (sheets - 1)
-    left, top = -(width + depth) / 2, -(height + depth) / 2
-    shapes = [svg.rect(left + depth - step * i, top + step * i, width, height, "data") for i in range(sheets)]
-    return Picture(width + depth, height + depth, "".join(shapes))
-
-
-def vector(size: int) -> Picture:
-    """A column of numbers, higher for a larger size."""
-    height = 8.0 * max(2, round(math.log2(size)))
-    cell = height / round(height / 8)
-    lines = [
-        svg.polyline([(-7, -height / 2 + cell * i), (7, -height / 2 + cell * i)], "cell")
-        for i in range(1, round(height / cell))
-    ]
-    return Picture(14, height, svg.rect(-7, -height / 2, 14, height, "data") + "".join(lines))
-
-
-def row(count: int, height: float, width: float = 8) -> Picture:
-    """A row of frames or characters, each of them a vector."""
-    step = width + 3
-    left = -(count * step - 3) / 2
-    return Picture(
-        count * step - 3,
-        height,
-        "".join(svg.rect(left + step * i, -height / 2, width, height, "data") for i in range(count)),
-    )
-
-
-def lanes(count: int) -> Picture:
-    """A bidirectional LSTM: cells along the frames, once in each direction."""
-    step, size = 23, 13
-    left = -(count * step - (step - size)) / 2
-    shapes = []
-    for y, forward in ((-14, True), (14, False)):
-        for i in range(count):
-            x = left + step * i
-            shapes.append(svg.rect(x, y - size / 2, size, size, "box", 3))
-            if i:
-                ends = ((x - 7, y), (x, y))
-                shapes.append(svg.arrow(*(ends if forward else ends[::-1])))
-    return Picture(count * step - (step - size), 28 + size, "".join(shapes))
-
-
-def written(words: str) -> Picture:
-    """Text that the network has read."""
-    return Picture(
-        _LETTER * len(words) + 14,
-        26,
-        svg.rect(-(_LETTER * len(words) + 14) / 2, -13, _LETTER * len(words) + 14, 26, "box", 4)
-        + svg.text(0, 4, words, "shape", "middle"),
-    )
+    spec_type = RUNGS[rung]
+    decided = "num_classes" in spec_type.decided_by_data
+    return spec_type(**({"num_classes": len(ALPHANUMERIC) + issubclass(spec_type, LineSpec)} if decided else {}))
 
 
 # --- the rungs
@@ -206,16 +107,20 @@ def stem_stops(spec: LSTMCTCSpec | TransformerSpec) -> list[Stop]:
     height, stride = spec.height, 1
     for i, block in enumerate(spec.stem):
         last = i == len(spec.stem) - 1
-        height = 1 if last else -(-height // block.stride)
-        stride *= block.stride
+        down_rows, along_columns = block.strides
+        height = 1 if last else -(-height // down_rows)
+        stride *= along_columns
         columns = "W" if stride == 1 else f"W/{stride}"
-        apart = f", stride {block.stride}" if block.stride > 1 else ""
+        apart = f", stride {down_rows}" if down_rows > 1 else ""
+        if along_columns != down_rows:
+            apart = f", stride {down_rows} × {along_columns}"
+        pooled = ("maximum of a column",) if last and spec.stem_pooling == "max" else ()
         stops.append(
             Stop(
                 picture=row(9, 44, 5) if last else maps(12 + 1.2 * height, 18 + 80 / stride, block.channels),
                 shape=f"{columns} × {block.channels}" if last else f"{height} × {columns} × {block.channels}",
                 name="frames" if last else "maps",
-                operation=("convolution", f"{block.rows} × 3{apart}", "batch norm, ReLU"),
+                operation=("convolution", f"{block.rows} × {block.columns}{apart}", "batch norm, ReLU", *pooled),
                 parameters=trained(spec, f"stem.{i}."),
             )
         )
@@ -239,13 +144,13 @@ def lstm_ctc_stops(spec: LSTMCTCSpec) -> list[Stop]:
     """Line, frames, LSTM layers, scores per frame, text."""
     frames, line, made = _frames(spec)
     stops = [line, made]
-    for i in range(spec.num_layers):
+    for i, dropout in enumerate(spec.layer_dropouts):
         stops.append(
             Stop(
                 picture=lanes(6),
                 shape=f"{frames} × {2 * spec.hidden_dim}",
                 name=f"{spec.hidden_dim} units each way",
-                operation=("bidirectional LSTM", f"dropout {spec.dropout:g}"),
+                operation=("bidirectional LSTM", f"dropout {dropout:g}"),
                 parameters=trained(spec, f"lstm.{i}."),
             )
         )
@@ -260,72 +165,6 @@ def lstm_ctc_stops(spec: LSTMCTCSpec) -> list[Stop]:
     )
     decoded = Stop(picture=written("by hand"), shape="text", name="", operation=("CTC decoding",))
     return [*stops, decoded]
-
-
-# --- layouts of a chain
-def across(stops: Sequence[Stop], alt: str) -> str:
-    """From left to right; the arrows share the room that pictures and labels leave of `_WIDE`."""
-    highest = max(stop.picture.height for stop in stops)
-    above = max(len(stop.operation) for stop in stops)
-    middle = max(highest / 2, above * _LINE + 8) + 4
-    # half the room that each picture with its caption takes, and the shortest arrows that hold their labels
-    halves = [max(s.picture.width, _LETTER * len(s.shape), _LETTER * len(s.name)) / 2 for s in stops]
-    arrows = [max([46.0, *(_LETTER * len(label) for label in (*s.operation, "parameters"))]) for s in stops[1:]]
-    left = _WIDE - 4 - 2 * sum(halves) - sum(arrows)
-    more = max(0.0, left / len(arrows))
-    x, shapes = halves[0] + 2, []
-    for i, stop in enumerate(stops):
-        if i:
-            start, x = x, x + halves[i - 1] + arrows[i - 1] + more + halves[i]
-            tail, tip = start + stops[i - 1].picture.width / 2 + 8, x - stop.picture.width / 2 - 8
-            shapes.append(svg.arrow((tail, middle), (tip, middle)))
-            shapes.append(_operation_above(stop, (tail + tip) / 2, middle))
-        shapes.append(svg.group(x, middle, stop.picture.shapes))
-        base = middle + highest / 2 + _LINE + 2
-        shapes.append(svg.text(x, base, stop.shape, "shape", "middle"))
-        shapes.append(svg.text(x, base + _LINE, stop.name, "name", "middle"))
-    width = x + halves[-1] + 2
-    return svg.picture(width, middle + highest / 2 + 2 * _LINE + 8, alt, *shapes, class_="network across")
-
-
-def _operation_above(stop: Stop, x: float, y: float) -> str:
-    shown = [
-        svg.text(x, y - 8 - _LINE * (len(stop.operation) - 1 - i), label, "operation", "middle")
-        for i, label in enumerate(stop.operation)
-    ]
-    if stop.parameters is not None:
-        shown.append(svg.text(x, y + _LINE, f"{stop.parameters:,}", "name", "middle"))
-        shown.append(svg.text(x, y + 2 * _LINE - 3, "parameters", "name", "middle"))
-    return "".join(shown)
-
-
-def down(stops: Sequence[Stop], alt: str) -> str:
-    """From top to bottom."""
-    centre, y, shapes = 72.0, 2.0, []
-    for stop in stops:
-        if stop.operation:
-            length = max(30.0, _LINE * len(stop.labels) + 12)
-            shapes.append(svg.arrow((centre, y + 4), (centre, y + length - 4)))
-            first = y + length / 2 - _LINE * len(stop.labels) / 2 + 12
-            for i, label in enumerate(stop.labels):
-                muted = i >= len(stop.operation)
-                shapes.append(svg.text(centre + 14, first + _LINE * i, label, "name" if muted else "operation"))
-            y += length
-        high = max(stop.picture.height, 2.0 * _LINE)
-        shapes.append(svg.group(centre, y + high / 2, stop.picture.shapes))
-        beside = centre + stop.picture.width / 2 + 14
-        shapes.append(svg.text(beside, y + high / 2 + (-3 if stop.name else 5), stop.shape, "shape"))
-        if stop.name:
-            shapes.append(svg.text(beside, y + high / 2 + 13, stop.name, "name"))
-        y += high
-    return svg.picture(340, y + 4, alt, *shapes, class_="network down")
-
-
-def described(rung: str, stops: Sequence[Stop]) -> str:
-    """The chain in words, for a screen reader."""
-    first, *others = stops
-    steps = "; ".join(f"{', '.join(stop.labels)}: {' '.join(filter(None, (stop.name, stop.shape)))}" for stop in others)
-    return f"The network {rung}. Input: {first.name} {first.shape}; {steps}."
 
 
 # --- the transformer: two streams that meet
@@ -368,20 +207,10 @@ def _box(x: float, y: float, width: float, lines: Sequence[str]) -> str:
     """A box of one decoder sublayer, its middle left at (x, y)."""
     classes = ("shape", "operation", "name")
     words = [
-        svg.text(width / 2, _LINE * (i - 1) + 5, line, class_, "middle")
+        svg.text(width / 2, LINE * (i - 1) + 5, line, class_, "middle")
         for i, (line, class_) in enumerate(zip(lines, classes, strict=True))
     ]
     return svg.group(x, y, svg.rect(0, -30, width, 60, "box", 6), *words)
-
-
-def _placed(stop: Stop, x: float, y: float) -> str:
-    """A picture with its captions below."""
-    half = stop.picture.height / 2
-    return (
-        svg.group(x, y, stop.picture.shapes)
-        + svg.text(x, y + half + _LINE, stop.shape, "shape", "middle")
-        + svg.text(x, y + half + 2 * _LINE - 2, stop.name, "name", "middle")
-    )
 
 
 def transformer_across(spec: TransformerSpec, alt: str) -> str:
@@ -394,28 +223,28 @@ def transformer_across(spec: TransformerSpec, alt: str) -> str:
     cross, end = starts[1] + width / 2, starts[2] + width
     plain = Stop(picture=Picture(0, 0, ""), shape="", name="", operation=("+ positions",))
     shapes = [
-        _placed(line, 52, upper),
+        placed(line, 52, upper),
         svg.arrow((112, upper), (232, upper)),
-        _operation_above(frames, 170, upper),
-        _placed(frames, 286, upper),
+        operation_above(frames, 170, upper),
+        placed(frames, 286, upper),
         svg.arrow((336, upper), (cross, upper), (cross, lower - 34)),
-        _operation_above(plain, (336 + cross) / 2, upper),
+        operation_above(plain, (336 + cross) / 2, upper),
         svg.text(cross + 10, upper + 26, "keys and values", "name"),
         svg.rect(left - 14, lower - 60, end - left + 28, 104, "frame", 8),
         svg.text(left - 4, lower - 42, f"decoder, {spec.num_layers} layers", "name"),
-        _placed(text_so_far, 46, lower),
+        placed(text_so_far, 46, lower),
         svg.arrow((94, lower), (208, lower)),
-        _operation_above(vectors, 150, lower),
-        _placed(vectors, 230, lower),
+        operation_above(vectors, 150, lower),
+        placed(vectors, 230, lower),
         svg.arrow((250, lower), (left - 2, lower)),
         *(_box(x, lower, width, lines) for x, lines in zip(starts, _decoder_boxes(spec), strict=True)),
         *(svg.arrow((a + width + 2, lower), (b - 2, lower)) for a, b in pairwise(starts)),
         svg.arrow((end + 2, lower), (end + 92, lower)),
-        _operation_above(logits, end + 52, lower),
-        _placed(logits, end + 114, lower),
+        operation_above(logits, end + 52, lower),
+        placed(logits, end + 114, lower),
         svg.arrow((end + 134, lower), (end + 204, lower)),
-        _operation_above(following, end + 166, lower),
-        _placed(following, end + 262, lower),
+        operation_above(following, end + 166, lower),
+        placed(following, end + 262, lower),
     ]
     return svg.picture(end + 322, lower + 56, alt, *shapes, class_="network across")
 
@@ -434,10 +263,10 @@ def transformer_down(spec: TransformerSpec, alt: str) -> str:
 
     def step(labels: Sequence[str], y: float, muted: int = 99) -> float:
         """An arrow down from y; returns where it ends."""
-        length = max(26.0, _LINE * len(labels) + 12)
+        length = max(26.0, LINE * len(labels) + 12)
         shapes.append(svg.arrow((centre, y + 3), (centre, y + length - 3)))
         for i, label in enumerate(labels):
-            shapes.append(svg.text(centre + 14, y + 18 + _LINE * i, label, "name" if i >= muted else "operation"))
+            shapes.append(svg.text(centre + 14, y + 18 + LINE * i, label, "name" if i >= muted else "operation"))
         return y + length
 
     beside(line, 26)
@@ -486,6 +315,7 @@ CHAINS: dict[str, Callable[..., list[Stop]]] = {
     "cnn": cnn_stops,
     "stem": stem_stops,
     "lstm_ctc": lstm_ctc_stops,
+    "unet": unet_stops,
 }
 
 
@@ -502,7 +332,8 @@ def drawings(rung: str, spec: Spec) -> list[str]:
         raise ValueError(f"no drawing of {rung!r}; there are {', '.join([*CHAINS, 'transformer'])}")
     stops = CHAINS[rung](spec)
     alt = described(rung, stops)
-    return [across(stops, alt), down(stops, alt)]
+    wide = unet_across(spec, alt) if isinstance(spec, UNetSpec) else across(stops, alt)
+    return [wide, down(stops, alt)]
 
 
 class Network(SphinxDirective):
