@@ -79,7 +79,7 @@ class Truth:
         )
 
 
-def rounded_up(size: Sequence[float], step: int) -> tuple[int, int]:
+def rounded_up(size: Sequence[int] | Sequence[float], step: int) -> tuple[int, int]:
     """Rows and columns, rounded up to multiples of `step`."""
     rows, columns = (math.ceil(length / step) * step for length in size)
     return rows, columns

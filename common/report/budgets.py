@@ -53,7 +53,7 @@ TIERS: dict[str, dict[str, Budget]] = {
             max_characters=5,
             start="lstm_ctc",
         ),
-        "unet": Budget(examples=96, epochs=3, learning_rate=5e-3, target=0.3, minutes=0.4, side=160),
+        "unet": Budget(examples=96, epochs=2, learning_rate=5e-3, target=0.3, minutes=0.35, side=160),
     },
     "quick": {
         "mlp": Budget(examples=8000, epochs=5, learning_rate=2e-3, target=0.7, minutes=0.2),

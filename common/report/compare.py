@@ -232,8 +232,8 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str], left_out: Lef
             found["rows"][name] = row | {"read_differently": again, "read_again": of}
             report["versions"] |= run.result["versions"]
         result = next(iter(runs.values())).result
-        # all but the first are for lines only
-        about = ("examples", "characters", "unknown_examples", "buckets", "refused")
+        # most of them are for lines or for pages only
+        about = ("examples", "characters", "unknown_examples", "buckets", "refused", "lines_true")
         found |= {name: result[name] for name in about if name in result}
         found["differences"] = results.differences(runs, task.measure)
         found["confusions"] = [] if task.name == "pages" else results.confusions(runs)
