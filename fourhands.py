@@ -5,8 +5,10 @@
     fourhands.train("cnn", data="mnist", out="runs/digits", framework="pytorch")
     reader = fourhands.load("runs/digits")  # NumPy computes, whatever trained
     print(reader.read("photo.jpg").text)
+    print(fourhands.load().read("page.jpg").text)  # the reader that ships reads whole pages
 
-`train`, `evaluate` and `verify` do what the commands of the same names do; `load` gives a reader for images.
+`train`, `evaluate` and `verify` do what the commands of the same names do; `load` returns a reader for images, and
+`load_pages` one for pages.
 """
 
 from __future__ import annotations
@@ -15,29 +17,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from common.charset import Charset
 from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.errors import UserError, unknown_name
 from common.machine import versions
+from common.reading.page import Kind, PageLine, PageReading, ReadCharacter
 from common.reading.result import Reading
 from common.recognizer import Device, implementations
 from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, new_spec
 from common.tasks import task_of
+from common.training.page_reader import PageReader
 from common.training.reader import Reader
 from common.training.session import Session
 from common.training.trained import data_config_of, open_recognizer, open_search, open_weights, trained_in
 from common.training.verification import Verification
 from common.training.verification import verify as _verify
+from common.training.verification import verify_shipped as _verify_shipped
 
 __all__ = [
     "CNNSpec",
     "Charset",
     "DataConfig",
+    "Kind",
     "LSTMCTCSpec",
     "MLPSpec",
+    "PageLine",
+    "PageReader",
+    "PageReading",
+    "ReadCharacter",
     "Reader",
     "Reading",
     "Spec",
@@ -49,6 +59,7 @@ __all__ = [
     "evaluate",
     "frameworks",
     "load",
+    "load_pages",
     "train",
     "verify",
 ]
@@ -62,22 +73,60 @@ def frameworks() -> list[str]:
     return list(implementations())
 
 
-def load(run: AnyPath, framework: str | None = "numpy", device: Device = "cpu") -> Reader:
-    """A trained model that reads images.
+@overload
+def load(run: None = None, framework: str | None = "numpy", device: Device = "cpu") -> PageReader: ...
+
+
+@overload
+def load(run: AnyPath, framework: str | None = "numpy", device: Device = "cpu") -> Reader: ...
+
+
+def load(run: AnyPath | None = None, framework: str | None = "numpy", device: Device = "cpu") -> Reader | PageReader:
+    """A trained model that reads images; without a run, the reader of pages that ships.
 
     Args:
-        run: a run folder or a weights file.
+        run: a run folder or a weights file of a model that reads characters or lines; None for the reader that ships.
         framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
             installed.
         device: cpu or gpu.
 
     Returns:
-        A reader; `reader.read(image)` returns the text, its probability and the probability of each character.
+        A reader. For a run, `reader.read(image)` returns the text, its probability and the probability of each
+        character. The reader that ships returns the lines of a page, see `load_pages`.
 
     Raises:
         UserError: no such run, damaged weights, or a framework or device that is missing.
     """
+    if run is None:
+        return load_pages(framework=framework, device=device)
     return Reader.open(Path(run), framework, device)
+
+
+def load_pages(
+    run: AnyPath | None = None,
+    *,
+    finder: AnyPath | None = None,
+    framework: str | None = "numpy",
+    device: Device = "cpu",
+) -> PageReader:
+    """A reader of pages.
+
+    Args:
+        run: a run folder or a weights file of a model that reads lines; None for the one that ships.
+        finder: a run folder or a weights file of `unet`, which finds the lines; None for the one that ships.
+        framework: the framework that computes. None takes the one that trained `run`, or NumPy if that is not
+            installed, or if `run` is None.
+        device: cpu or gpu.
+
+    Returns:
+        A reader; `reader.read(picture)` returns the lines of a page with their text, confidences and places. It also
+        reads pictures of one line.
+
+    Raises:
+        UserError: no such run, damaged weights, or a framework or device that is missing.
+    """
+    given = [None if path is None else Path(path) for path in (run, finder)]
+    return PageReader.open(run=given[0], finder=given[1], framework=framework, device=device)
 
 
 def train(
@@ -214,21 +263,23 @@ def evaluate(
     }
 
 
-def verify(run: AnyPath, framework: str | None = None, device: Device = "cpu") -> list[Verification]:
+def verify(run: AnyPath | None = None, framework: str | None = None, device: Device = "cpu") -> list[Verification]:
     """Check whether weights still give the logits of their golden example.
 
     Args:
-        run: a run folder or a weights file.
+        run: a run folder or a weights file; None for the two models of the reader that ships.
         framework: the framework to try; None tries every registered one, each in a process of its own.
         device: cpu or gpu.
 
     Returns:
-        One result per framework; `same` is True for the same model, False for another, and None where the framework
-        could not be tried, for the `reason` given.
+        One result per framework, and per model of the reader that ships; `same` is True for the same model, False for
+        another, and None where the framework could not be tried, for the `reason` given.
 
     Raises:
         UserError: no such run, damaged weights, or a named framework that is not installed.
     """
+    if run is None:
+        return _verify_shipped(framework, device)
     return _verify(Path(run), framework, device)
 
 

@@ -18,8 +18,8 @@ from common.recognizer import Device
 class Verify:
     """Check whether weights still give the logits they gave when they were saved, in every installed framework."""
 
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """A run folder or a weights file."""
+    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]")] = None
+    """A run folder or a weights file; by default the two models of the reader that ships."""
     framework: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """One framework; by default every installed one."""
     device: Device = "cpu"
@@ -39,8 +39,9 @@ class Verify:
 
 def _print_table(results: Sequence[fourhands.Verification]) -> None:
     for result in results:
+        name = f"{result.model or '':<{7 if result.model else 0}}{result.framework:<10}"
         if result.same is None:
-            print(f"{result.framework:<10} not verified: {result.reason}")
+            print(f"{name} not verified: {result.reason}")
         else:
             said = "the same model" if result.same else "DIFFERS"
-            print(f"{result.framework:<10} {said:<15} logits within {result.worst:.1e}")
+            print(f"{name} {said:<15} logits within {result.worst:.1e}")

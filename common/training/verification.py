@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
+from common.reading.shipped import FINDER, READER, check_shipped
 from common.recognizer import Device, Recognizer, implementations
 from common.training.trained import open_recognizer, open_weights
 from common.weights import WeightsFile
@@ -29,6 +30,8 @@ class Verification:
     """The result of verifying weights in one framework."""
 
     framework: str
+    model: str | None = None
+    """finder or reader, of the reader that ships; None for a run."""
     worst: float | None = None
     """Largest absolute difference of a logit; None if the framework could not be tried."""
     relative: float | None = None
@@ -47,6 +50,15 @@ def verify(run: Path, framework: str | None, device: Device) -> list[Verificatio
         return [_compare(name, recognizer, content)]
     with ThreadPoolExecutor() as pool:  # the threads only wait
         return list(pool.map(lambda name: _in_own_process(run, name, device), implementations()))
+
+
+def verify_shipped(framework: str | None, device: Device) -> list[Verification]:
+    """Verify the models of the reader that ships; see `fourhands.verify`."""
+    return [
+        replace(result, model=path.stem)
+        for path in (FINDER, READER)
+        for result in verify(check_shipped(path), framework, device)
+    ]
 
 
 def _in_own_process(run: Path, framework: str, device: Device) -> Verification:

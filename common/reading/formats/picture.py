@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -40,8 +43,17 @@ def _draw(pen: ImageDraw.ImageDraw, line: PageLine, scale: float) -> None:
     wide, tall = max(x for x, _ in outline) - left, max(y for _, y in outline) - top
     text = f"{line.text}  {line.confidence:.0%}"
     font_size = max(9.0, min(_ROOM * tall, 28.0))
-    font = ImageFont.load_default(font_size)
+    font = ImageFont.truetype(_font_file(), font_size)
     length = pen.textlength(text, font)
     if length > wide > 0:
-        font = ImageFont.load_default(max(9.0, font_size * wide / length))
+        font = font.font_variant(size=max(9.0, font_size * wide / length))
     pen.text((left + 2, top), text, fill=colour, font=font, stroke_width=2, stroke_fill="white")
+
+
+@cache
+def _font_file() -> str:
+    """DejaVu Sans, which has the accented letters that Pillow's own font lacks. Matplotlib ships it."""
+    spec = find_spec("matplotlib")  # found without importing it, which takes half a second
+    assert spec is not None, "Matplotlib is a dependency"
+    assert spec.origin is not None, "it is a package with files"
+    return str(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
