@@ -35,8 +35,8 @@ class TrainConfig:
     workers: int = 1
     """Threads that prepare batches ahead of the model; any number gives the same batches."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the convolutions and matrix products in training. bfloat16 is for PyTorch: parameters, batch norm,
-    softmax and losses stay in float32."""
+    """Precision of the convolutions and matrix products in training. bfloat16 is for PyTorch only. Parameters, batch
+    norm, softmax and losses stay in float32."""
     augment: bool = False
     """Lines only: change the shape, the pen and the ink of each training line anew in every epoch."""
     augment_shear: float = 0.25

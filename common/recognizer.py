@@ -75,6 +75,8 @@ class Recognizer(Protocol):
 
     packages: ClassVar[tuple[str, ...]]
     """Distributions whose versions belong in a result, such as ("jax", "flax", "optax")."""
+    precisions: ClassVar[tuple[str, ...]]
+    """Values of `TrainConfig.precision` that `fit` can train with."""
     spec: Spec
 
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:

@@ -131,6 +131,7 @@ class Model:
     """A recognizer in a worker. Its methods are those of `common.recognizer.Recognizer`."""
 
     packages: ClassVar[tuple[str, ...]] = ()
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     def __init__(self, worker: Worker, handle: int, spec: Spec) -> None:
         self._worker, self._handle, self.spec = worker, handle, spec

@@ -73,6 +73,7 @@ class JaxRecognizer:
     """A module's static half (graphdef) and its arrays: trained params, and the running statistics of batch norm."""
 
     packages: ClassVar[tuple[str, ...]] = ("jax", "flax", "optax")
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
     graphdef: nnx.GraphDef[Any]
     params: PyTree
     statistics: PyTree
@@ -139,7 +140,7 @@ class JaxRecognizer:
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, UNetSpec):
             height = width = self.spec.multiple
-            size = [height, width]
+            size: Any = [height, width]
         else:
             height, width = self.spec.height, getattr(self.spec, "width", 8)
             size = width

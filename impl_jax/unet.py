@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from common.spec import UNetSpec
 from impl_jax.cnn import max_pool2x2
@@ -79,8 +79,8 @@ def loss_fn(
     model: UNet,
     images_BHW1: Float[Array, "B H W 1"],
     sizes_B2: Int[Array, "B 2"],
-    targets_BhwM: Int[Array, "B h w M"],
-    counts_Bhw: Int[Array, "B h w"],
+    targets_BhwM: UInt8[Array, "B h w M"],
+    counts_Bhw: UInt8[Array, "B h w"],
     _rngs: nnx.Rngs | None = None,  # there is no dropout
 ) -> Float[Array, ""]:
     """Mean binary cross-entropy (nats) plus mean over the maps of 1 - Dice, over the pixels with a 1 in `counts_Bhw`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import keras
 import numpy as np
@@ -43,6 +43,7 @@ class KerasRecognizer:
     """A Keras model and its loss."""
 
     packages: ClassVar[tuple[str, ...]] = ("keras", keras.backend.backend())
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     def __init__(self, spec: Spec, *, seed: int, device: Device, dtype: DType) -> None:
         check(device, dtype)
@@ -112,7 +113,7 @@ class KerasRecognizer:
     def probe(self) -> GradientProbe:
         """A copy of the model without dropout, whose step returns the gradients."""
         shares = [field.name for field in fields(self.spec) if field.name.endswith("dropout")]
-        spec = replace(self.spec, **dict.fromkeys(shares, 0.0))
+        spec: Spec = replace(cast(Any, self.spec), **dict.fromkeys(shares, 0.0))
         model = MODELS[spec.rung](spec, dtype=self.dtype)
         return GradientProbe(model, variables_of(spec, model), **train.compiled_loss(self.loss))
 

@@ -24,6 +24,7 @@ class NumpyRecognizer:
     """The functions of a rung and their weights."""
 
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     def __init__(self, spec: Spec, *, seed: int, device: Device, dtype: DType) -> None:
         self.spec = spec

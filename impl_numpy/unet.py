@@ -34,19 +34,20 @@ def keep_masks(sizes_B2: Array, height: int, width: int, levels: int) -> list[Ar
 
 # --- model
 def forward(
-    spec: UNetSpec, weights: dict[str, Array], images_BHW1: Array, sizes_B2: Array
+    spec: UNetSpec, weights: dict[str, Array], images_BHW1: Array, sizes_B2: Array, *, training: bool
 ) -> tuple[Array, tuple, dict[str, Array]]:
-    """In training: logits (B, h, w, M), zero past a page's own size; the caches; and the statistics of the batch.
+    """Logits (B, h, w, M), zero past a page's own size; the caches and the statistics of the batch, of use in training.
 
-    H and W are multiples of `spec.multiple`.
+    H and W are multiples of `spec.multiple`. Batch norm uses the batch's statistics in training, else the running ones.
     """
-    xp = namespace(images_BHW1)
-    blocks, deepest = dict(spec.blocks()), len(spec.channels) - 1
-    masks = keep_masks(sizes_B2, *images_BHW1.shape[1:3], len(spec.channels))
+    blocks, levels = dict(spec.blocks()), len(spec.channels)
+    masks = keep_masks(sizes_B2, *images_BHW1.shape[1:3], levels)
     caches: dict[str, tuple] = {}
     statistics: dict[str, Array] = {}
 
     def through(name: str, x_BHWC: Array, keep_BHW: Array) -> Array:
+        if not training:
+            return block_reading(blocks[name], weights, name, x_BHWC, keep_BHW)
         x_BHWC, caches[name], seen = block(blocks[name], weights, name, x_BHWC, keep_BHW)
         statistics.update(seen)
         return x_BHWC
@@ -60,14 +61,14 @@ def forward(
         for i in range(2):
             x_BHWC = through(f"down.{level}.{i}", x_BHWC, keep_BHW)
         skips.append(x_BHWC)
-    for level in reversed(range(deepest)):
+    for level in reversed(range(levels - 1)):
         x_BHWC = upsample2x2(x_BHWC) * masks[level][..., None]
-        x_BHWC = xp.concatenate([skips[level], x_BHWC], axis=3)
+        x_BHWC = namespace(x_BHWC).concatenate([skips[level], x_BHWC], axis=3)
         for i in range(2):
             x_BHWC = through(f"up.{level}.{i}", x_BHWC, masks[level])
-    keep_BHW1 = masks[0][..., None]
-    logits, caches["head"] = linear(x_BHWC.reshape(-1, spec.channels[0]), weights["head.kernel"], weights["head.bias"])
-    return logits.reshape(*keep_BHW1.shape[:3], -1) * keep_BHW1, (caches, masks), statistics
+    *size, channels = x_BHWC.shape
+    logits, caches["head"] = linear(x_BHWC.reshape(-1, channels), weights["head.kernel"], weights["head.bias"])
+    return logits.reshape(*size, spec.num_maps) * masks[0][..., None], (caches, masks), statistics
 
 
 def backward(spec: UNetSpec, dlogits_BhwM: Array, caches: tuple) -> dict[str, Array]:
@@ -99,26 +100,7 @@ def logits(
     spec: UNetSpec, weights: dict[str, Array], images_BHW1: Array, sizes_B2: Array, _labels_BL: Array | None = None
 ) -> Array:
     """Scores (B, h, w, M) for reading, zero past a page's own size; there are no labels."""
-    blocks, deepest = dict(spec.blocks()), len(spec.channels) - 1
-    masks = keep_masks(sizes_B2, *images_BHW1.shape[1:3], len(spec.channels))
-
-    def through(name: str, x_BHWC: Array, keep_BHW: Array) -> Array:
-        return block_reading(blocks[name], weights, name, x_BHWC, keep_BHW)
-
-    x_BHWC = through("enter", images_BHW1, masks[0])
-    skips = []
-    for level, keep_BHW in enumerate(masks):
-        if level:
-            x_BHWC, _ = max_pool2x2(x_BHWC)
-        for i in range(2):
-            x_BHWC = through(f"down.{level}.{i}", x_BHWC, keep_BHW)
-        skips.append(x_BHWC)
-    for level in reversed(range(deepest)):
-        x_BHWC = upsample2x2(x_BHWC) * masks[level][..., None]
-        x_BHWC = namespace(x_BHWC).concatenate([skips[level], x_BHWC], axis=3)
-        for i in range(2):
-            x_BHWC = through(f"up.{level}.{i}", x_BHWC, masks[level])
-    return (x_BHWC @ weights["head.kernel"] + weights["head.bias"]) * masks[0][..., None]
+    return forward(spec, weights, images_BHW1, sizes_B2, training=False)[0]
 
 
 # --- loss
@@ -166,7 +148,7 @@ def loss_and_gradients(
     _rng: np.random.Generator | None,
 ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
     """The loss, its gradient per trained parameter, and the statistics of the batch; there is no dropout."""
-    logits_BhwM, caches, statistics = forward(spec, weights, images_BHW1, sizes_B2)
+    logits_BhwM, caches, statistics = forward(spec, weights, images_BHW1, sizes_B2, training=True)
     loss, loss_cache = entropy_and_dice(logits_BhwM, targets_BhwM, counts_Bhw)
     return loss, backward(spec, entropy_and_dice_backward(loss_cache), caches), statistics
 

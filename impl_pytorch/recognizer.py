@@ -33,6 +33,7 @@ class PyTorchRecognizer:
     """The module of a rung, and its device."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch",)
+    precisions: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
 
     def __init__(self, spec: Spec, *, seed: int, device: Device, dtype: DType) -> None:
         self.spec = spec

@@ -25,17 +25,16 @@ class MaskedNormalization(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_XC: Tensor, weight_C: Tensor, bias_C: Tensor, keep_1X: Tensor) -> tuple[Tensor, ...]:
         """Result (X, C), mean (C,) and variance (C,); `keep_1X` is 1 for kept pixels, 0 for others."""
-        count = keep_1X.sum()
-        mean_C = (keep_1X @ x_XC)[0] / count
-        squares_C = torch.zeros_like(mean_C)
-        for few in slices(x_XC):
-            squares_C += (keep_1X[:, few] @ (x_XC[few] - mean_C).square_())[0]
-        variance_C = squares_C / count
+        keep_X1, count = keep_1X.t(), keep_1X.sum()
+        # products and sums and no matrix product, which under autocast would have three digits
+        mean_C = sum((x_XC[few] * keep_X1[few]).sum(0) for few in slices(x_XC)) / count
+        squares = ((x_XC[few] - mean_C).square_().mul_(keep_X1[few]).sum(0) for few in slices(x_XC))
+        variance_C = sum(squares) / count
         inverse_C = (variance_C + NORM_EPSILON).rsqrt()
         y_XC = torch.empty_like(x_XC)
         for few in slices(x_XC):
             centered_XC = torch.sub(x_XC[few], mean_C, out=y_XC[few])
-            centered_XC.mul_(weight_C * inverse_C).add_(bias_C).relu_().mul_(keep_1X[:, few].t())
+            centered_XC.mul_(weight_C * inverse_C).add_(bias_C).relu_().mul_(keep_X1[few])
         ctx.save_for_backward(x_XC, y_XC, mean_C, inverse_C, weight_C, keep_1X, count)
         ctx.mark_non_differentiable(mean_C, variance_C)
         return y_XC, mean_C, variance_C
@@ -89,10 +88,9 @@ class BatchNorm(nn.Module):
         if not batch_statistics:
             x_XC = F.batch_norm(x_XC, self.mean, self.variance, self.weight, self.bias, eps=NORM_EPSILON)
             return F.relu(x_XC * keep_1X.t(), inplace=True)
-        with torch.autocast(x_XC.device.type, enabled=False):  # a mean in bfloat16 would have three digits
-            y_XC, mean_C, variance_C = MaskedNormalization.apply(
-                x_XC.to(self.weight.dtype), self.weight, self.bias, keep_1X.to(self.weight.dtype)
-            )
+        # under autocast, the convolution's result is in bfloat16
+        x_XC, keep_1X = x_XC.to(self.weight.dtype), keep_1X.to(self.weight.dtype)
+        y_XC, mean_C, variance_C = MaskedNormalization.apply(x_XC, self.weight, self.bias, keep_1X)
         if self.training:
             self.mean.lerp_(mean_C, BATCH_NORM_MOMENTUM)
             self.variance.lerp_(variance_C, BATCH_NORM_MOMENTUM)

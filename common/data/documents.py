@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -50,7 +50,7 @@ class Document:
     """Its name without suffix. A file that was found in a folder has the path from that folder."""
 
 
-class Pages(Sequence[Picture]):
+class Pages:
     """The pages of an open document as grey levels, turned upright. Each is decoded anew when it is asked for."""
 
     def __init__(self, count: int, load: Callable[[int], Picture]) -> None:
@@ -60,13 +60,16 @@ class Pages(Sequence[Picture]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Picture:
         """The page at `index`.
 
         Raises:
             UserError: the page is damaged or too large.
         """
         return self._load(range(self._count)[index])
+
+    def __iter__(self) -> Iterator[Picture]:
+        return map(self._load, range(self._count))
 
 
 def find_documents(names: Iterable[str | Path]) -> list[Document]:
@@ -181,12 +184,12 @@ def _pdf(path: Path) -> Iterator[Pages]:
         ) from None
     try:
         document = pypdfium2.PdfDocument(path)
-    except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower() or "security" in str(error).lower():
+    except pypdfium2.PdfiumError:  # its code may be that of an earlier error
+        if b"/Encrypt" in path.read_bytes():
             raise UserError(
                 f"{path} is encrypted; expected a PDF without a password, so save a copy without one"
             ) from None
-        raise UserError(f"{path} is a damaged PDF ({error}); save or copy it again") from None
+        raise UserError(f"{path} is a damaged PDF, or one without pages; save or copy it again") from None
     try:
         count = _checked_count(path, len(document))
         yield Pages(count, lambda index: _pdf_page(f"{path}, page {index + 1}", document, index))
@@ -213,8 +216,8 @@ def _pdf_page(name: str, document: pypdfium2.PdfDocument, index: int) -> Picture
                     f"{name} has {pixels:,.0f} pixels at {DPI} dpi; at most {MAX_PIXELS:,} are read, so crop it or "
                     "reduce its size"
                 )
-            bitmap = page.render(scale=scale, grayscale=True, may_draw_forms=False)
-            return np.array(bitmap.to_numpy()[:, :, 0] if bitmap.to_numpy().ndim == 3 else bitmap.to_numpy())
+            levels = page.render(scale=scale, grayscale=True, may_draw_forms=False).to_numpy()
+            return np.array(levels.reshape(levels.shape[:2]))  # a copy: the bitmap is freed
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:

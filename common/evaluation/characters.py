@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -18,6 +18,7 @@ from common.metrics import bootstrap_interval, confusion_counts, cross_entropy, 
 from common.reading.result import Reading
 from common.recognizer import Recognizer
 from common.sampling import evenly
+from common.spec import CharacterSpec
 from common.weights import Golden
 
 # the default of training, so that evaluation does not set a run's peak memory
@@ -176,8 +177,8 @@ def check_images(recognizer: Recognizer, split: CharacterSplit) -> None:
         UserError: they differ.
     """
     height, width = split.images_NHW.shape[1:]
-    spec = recognizer.spec
-    wanted = spec.height, getattr(spec, "width", None)
+    spec = cast(CharacterSpec, recognizer.spec)
+    wanted = spec.height, spec.width
     if (height, width) != wanted:
         raise UserError(
             f"the data's images are {height}×{width} where the model reads {wanted[0]}×{wanted[1]}; "

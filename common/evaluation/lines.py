@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -24,6 +24,7 @@ from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
 from common.sampling import evenly
+from common.spec import LineSpec
 from common.weights import Golden
 
 GOLDEN_EXAMPLES = 4
@@ -182,9 +183,10 @@ def check_height(recognizer: Recognizer, height: int) -> None:
     Raises:
         UserError: they differ.
     """
-    if height != recognizer.spec.height:
+    wanted = cast(LineSpec, recognizer.spec).height
+    if height != wanted:
         raise UserError(
-            f"the data's lines are {height} pixels high where the model reads {recognizer.spec.height}; "
+            f"the data's lines are {height} pixels high where the model reads {wanted}; "
             "prepare the data at that height or train on this data"
         )
 

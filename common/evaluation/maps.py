@@ -74,7 +74,10 @@ class MapEvaluation:
 
     def sample(self, limit: int, mistakes: int) -> list[int]:
         """At most `limit` indices: a sample of the split, then the `mistakes` pages with the worst scores."""
-        worst = np.argsort(self.scores_N, kind="stable")[:mistakes]
+        return self._sample(self.scores_N, limit, mistakes)
+
+    def _sample(self, scores_N: Float[np.ndarray, "N"], limit: int, mistakes: int) -> list[int]:
+        worst = np.argsort(scores_N, kind="stable")[:mistakes]
         return [*evenly(len(self.split), limit - len(worst)), *(int(i) for i in worst)]
 
     def predictions(self) -> dict[str, np.ndarray]:
@@ -97,14 +100,20 @@ def evaluate_maps(recognizer: Recognizer, spec: UNetSpec, split: PageSplit) -> M
     for _, batch in reading_batches(split):
         logits_BhwM = recognizer.logits(*batch.inputs)
         losses.append(page_loss(logits_BhwM, batch))
-        counts_Bhw = batch.counts_Bhw > 0
-        found_Bhw = (logits_BhwM[..., CORE] > 0) & counts_Bhw
-        true_Bhw = (batch.targets_BhwM[..., CORE] > 0) & counts_Bhw
-        common.append(np.count_nonzero(found_Bhw & true_Bhw))
-        either.append(np.count_nonzero(found_Bhw | true_Bhw))
+        inside, united = core_pixels(logits_BhwM, batch)
+        common.append(inside)
+        either.append(united)
     return MapEvaluation(
         split=split, spec=spec, loss=float(np.mean(losses)), common_N=np.array(common), either_N=np.array(either)
     )
+
+
+def core_pixels(logits_BhwM: Float[np.ndarray, "B h w M"], batch: PageBatch) -> tuple[int, int]:
+    """Pixels in the core of the true lines and in that of the model, and pixels in either of them."""
+    counts_Bhw = batch.counts_Bhw > 0
+    found_Bhw = (logits_BhwM[..., CORE] > 0) & counts_Bhw
+    true_Bhw = (batch.targets_BhwM[..., CORE] > 0) & counts_Bhw
+    return int(np.count_nonzero(found_Bhw & true_Bhw)), int(np.count_nonzero(found_Bhw | true_Bhw))
 
 
 def page_loss(logits_BhwM: Float[np.ndarray, "B h w M"], batch: PageBatch) -> float:

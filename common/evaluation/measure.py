@@ -56,6 +56,14 @@ def _overlap(result: Mapping[str, Any]) -> str:
     )
 
 
+def _lines_found(result: Mapping[str, Any]) -> str:
+    low, high = result["f1_interval"]
+    return (
+        f"F1 {result['f1']:.2%} (95% interval {low:.2%} to {high:.2%}), precision {result['precision']:.2%} and recall "
+        f"{result['recall']:.2%} of the lines on {result['examples']:,} {result['split']} pages"
+    )
+
+
 ACCURACY = Measure(
     metric="accuracy",
     name="accuracy",
@@ -84,5 +92,15 @@ IOU = Measure(
     figures=("iou", "iou_interval"),
     shown=(("IoU", "iou"), ("95% interval", "iou_interval")),
     sentence=_overlap,
+    read_again=4,
+)
+F1 = Measure(
+    metric="f1",
+    name="F1",
+    examples="pages",
+    lower_is_better=False,
+    figures=("f1", "f1_interval", "precision", "recall", "iou", "iou_interval", "outline_iou"),
+    shown=(("F1", "f1"), ("95% interval", "f1_interval"), ("precision", "precision"), ("recall", "recall")),
+    sentence=_lines_found,
     read_again=4,
 )

@@ -69,6 +69,11 @@ def page_scores(finder: Recognizer, image_HW: UInt8[np.ndarray, "H W"]) -> Float
     images_BHW1 = (padded_HW.astype(np.float32) / np.float32(255))[None, ..., None]
     logits_BhwM = finder.logits(images_BHW1, np.array([[rows, columns]], np.int32))
     logits_hwM = logits_BhwM[0, : -(-rows // 2), : -(-columns // 2)]
+    return sigmoid(logits_hwM)
+
+
+def sigmoid(logits_hwM: Float[np.ndarray, "h w M"]) -> Float[np.ndarray, "h w M"]:
+    """Logits as scores from 0 to 1."""
     return 1 / (1 + np.exp(-np.clip(logits_hwM, -30, 30)))
 
 

@@ -73,7 +73,8 @@ def _neighbours(baselines: Sequence[Points], x_LX: np.ndarray, y_LX: np.ndarray)
     """Rows from each point up to the next baseline above it, and down to the next one below; infinite without one."""
     above_LX, below_LX = np.full_like(y_LX, np.inf), np.full_like(y_LX, np.inf)
     for i, baseline in enumerate(baselines):
-        y = np.interp(x_LX, *baseline.T, left=np.nan, right=np.nan)
+        x, y = baseline.T
+        y = np.interp(x_LX, x, y, left=np.nan, right=np.nan)
         y[i] = np.nan
         below = y - y_LX
         below_LX = np.fmin(below_LX, np.where(below > 0, below, np.nan))

@@ -103,7 +103,8 @@ def _links(on_wh: Bool[np.ndarray, "w h"], starts_R: Int[np.ndarray, "R"]) -> tu
     runs = len(starts_R)
     pairs, overlaps = np.unique(left[both] * runs + right[both], return_counts=True)
     left, right = pairs // runs, pairs % runs
-    return tuple(side[_best(left, overlaps) & _best(right, overlaps)] for side in (left, right))  # type: ignore[return-value]
+    mutual = _best(left, overlaps) & _best(right, overlaps)
+    return left[mutual], right[mutual]
 
 
 def _best(runs: np.ndarray, overlaps: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Characters:
         from common.data.splits import balanced, subset
 
         source, path = sources.parse(data, "characters")
-        dataset: CharacterDataset = source.load(path, spec.height, config)
+        dataset: CharacterDataset = source.load(path, cast(CharacterSpec, spec).height, config)
         train = balanced(dataset.train) if config.balance else dataset.train
         if config.examples and not source.drawn:
             train = subset(train, config.examples)
@@ -80,7 +80,8 @@ class Characters:
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
         from common.data.character_image import to_character  # imports Pillow
 
-        return to_character(image_HW, spec.height, cast(CharacterSpec, spec).width)
+        own = cast(CharacterSpec, spec)
+        return to_character(image_HW, own.height, own.width)
 
     def read(
         self, recognizer: Recognizer, charset: Charset, images: Sequence[Image], search: Search = BEST_PATH

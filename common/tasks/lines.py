@@ -58,7 +58,7 @@ class Lines:
         from common.data.splits import subset
 
         source, path = sources.parse(data, "lines")
-        dataset: LineDataset = source.load(path, spec.height, config)
+        dataset: LineDataset = source.load(path, cast(LineSpec, spec).height, config)
         refused = list(dataset.refused)
         splits = {}
         for name in SPLITS:
@@ -82,7 +82,8 @@ class Lines:
         )
 
     def decide(self, spec: Spec, dataset: LineDataset) -> Spec:
-        return replace(spec, num_classes=len(dataset.charset) + spec.extra_classes)
+        decided: Spec = replace(cast(Any, spec), num_classes=len(dataset.charset) + spec.extra_classes)
+        return decided
 
     def batches(self, dataset: LineDataset, spec: Spec, train: TrainConfig) -> LineBatches:
         augment = None
@@ -133,7 +134,8 @@ class Lines:
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
         from common.data.line_image import rows_of_text, to_line  # imports Pillow
 
-        line_HW = to_line(image_HW, spec.height)
+        height = cast(LineSpec, spec).height
+        line_HW = to_line(image_HW, height)
         rows = 1 if line_HW is image_HW else rows_of_text(image_HW)  # a prepared line stays as it is
         if rows >= _MOST_ROWS:
             raise UserError(
@@ -142,7 +144,7 @@ class Lines:
             )
         if line_HW.shape[1] > WIDEST:
             raise UserError(
-                f"the line is {line_HW.shape[1]:,} pixels wide once scaled to the height of {spec.height}; "
+                f"the line is {line_HW.shape[1]:,} pixels wide once scaled to the height of {height}; "
                 f"at most {WIDEST:,} are read, so cut it in parts"
             )
         return line_HW

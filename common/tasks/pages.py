@@ -14,10 +14,10 @@ from common.data.batches import Batches
 from common.data.config import DataConfig
 from common.data.dataset import SPLITS
 from common.data.page_batches import PageBatches
-from common.data.page_dataset import PageDataset, PageSplit
+from common.data.page_dataset import PageDataset, PageSplit, joined
 from common.errors import UserError
-from common.evaluation.maps import MapEvaluation, evaluate_maps
-from common.evaluation.measure import IOU
+from common.evaluation.finding import FindingEvaluation, evaluate_finder
+from common.evaluation.measure import F1
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
@@ -33,7 +33,7 @@ class Pages:
     example = "page"
     default_data = "ink_pages"
     default_train = TrainConfig(batch_size=4, learning_rate=3e-3, augment=True)
-    measure = IOU
+    measure = F1
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
@@ -47,8 +47,14 @@ class Pages:
         load = source.loader("pages")
         assert load is not None, "data that was parsed for pages has pages"
         dataset: PageDataset = load(path, cast(UNetSpec, spec).side, config)
-        examples = 0 if source.drawn else config.examples
-        return replace(dataset, train=subset(dataset.train, examples)) if examples else dataset
+        train = dataset.train
+        if config.examples and not source.drawn:
+            train = subset(train, config.examples)
+        if config.drawn_pages:
+            from common.data import ink_pages
+
+            train = joined(train, ink_pages.load(config.drawn_pages, side=cast(UNetSpec, spec).side).train)
+        return replace(dataset, train=train)
 
     def decide(self, spec: Spec, dataset: PageDataset) -> Spec:
         return spec
@@ -75,8 +81,8 @@ class Pages:
         split: PageSplit,
         data_charset: Charset,
         search: Search = BEST_PATH,
-    ) -> MapEvaluation:
-        return evaluate_maps(recognizer, cast(UNetSpec, recognizer.spec), split)
+    ) -> FindingEvaluation:
+        return evaluate_finder(recognizer, cast(UNetSpec, recognizer.spec), split)
 
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if beam or ngram:

@@ -20,6 +20,10 @@ def a_line(width: int = 200) -> np.ndarray:
     return image
 
 
+def remapped(image: np.ndarray, drawn: np.ndarray, width: int, shear: float = 0.25, elastic: float = 0.0) -> np.ndarray:
+    return augment._remap(image, np.asarray(drawn), width, shear, elastic, np.random.default_rng(0))
+
+
 def test_the_same_generator_gives_the_same_line_and_others_give_others() -> None:
     image = a_line()
     made = [augment_line(image, np.random.default_rng(seed), 240) for seed in (1, 1, 2, 3, 4, 5)]
@@ -62,7 +66,7 @@ def test_paper_stays_paper() -> None:
 
 def test_without_any_change_resampling_is_the_identity() -> None:
     image = a_line()
-    np.testing.assert_array_equal(augment._remap(image, np.zeros(11), 400), image)
+    np.testing.assert_array_equal(remapped(image, np.zeros(11), 400), image)
 
 
 def test_sampling_between_pixels_is_bilinear_with_paper_outside() -> None:
@@ -78,17 +82,51 @@ def test_shear_leans_the_top_to_the_right_about_the_middle_of_the_ink() -> None:
     image[4:24, 50] = 255
     drawn = np.zeros(11)
     drawn[1] = 1.0
-    sheared = augment._remap(image, drawn, 200).astype(float)
+    sheared = remapped(image, drawn, 200).astype(float)
     centres = (sheared @ np.arange(sheared.shape[1]) / np.maximum(sheared.sum(axis=1), 1))[5:23]
     np.testing.assert_allclose(np.diff(centres), -0.25, atol=0.1)  # a quarter of a column per row
+
+
+def test_the_largest_shear_is_a_setting() -> None:
+    image = np.zeros((HEIGHT, 101), np.uint8)
+    image[4:24, 50] = 255
+    drawn = np.zeros(11)
+    drawn[1] = 1.0
+    sheared = remapped(image, drawn, 200, shear=0.5).astype(float)
+    centres = (sheared @ np.arange(sheared.shape[1]) / np.maximum(sheared.sum(axis=1), 1))[5:23]
+    np.testing.assert_allclose(np.diff(centres), -0.5, atol=0.1)
+
+
+def test_elastic_distortion_displaces_by_its_standard_deviation_and_bends_between_the_points() -> None:
+    rng = np.random.default_rng(0)
+    moved = np.stack([augment._displacement(HEIGHT, 90, 2.0, rng) for _ in range(400)])
+    step = round(augment._GRID * HEIGHT)
+    # at a point of the grid the deviation is the setting's; halfway between two, of two independent ones, √½ of it
+    assert moved[:, 0, 0].std() == pytest.approx(2.0, rel=0.1)
+    assert moved[:, 0, round(0.5 * step)].std() == pytest.approx(2.0 * 0.5**0.5, rel=0.15)
+    assert abs(np.diff(moved, axis=2)).max() < 2 * 5 * 2.0 / step  # no jumps
+    image = a_line()
+    assert (remapped(image, np.zeros(11), 240, elastic=0.03) != image).mean() > 0.05
+    assert not remapped(np.zeros_like(image), np.zeros(11), 240, elastic=0.03).any()
+
+
+def test_without_elastic_distortion_the_same_numbers_are_drawn_as_ever() -> None:
+    """Golden batches depend on it."""
+    image = a_line()
+    plain, elastic = (np.random.default_rng(3) for _ in range(2))
+    augment_line(image, plain, 240)
+    elastic.random(3)
+    elastic.uniform(-1, 1, 11)
+    elastic.uniform(-1, 1, 3)
+    assert plain.random() == elastic.random()
 
 
 def test_stretching_takes_no_more_columns_than_there_are() -> None:
     drawn = np.zeros(11)
     drawn[0] = 1.0
-    assert augment._remap(a_line(100), drawn, 400).shape[1] == 120
-    assert augment._remap(a_line(100), drawn, 110).shape[1] == 110
-    assert augment._remap(a_line(100), -drawn, 400).shape[1] == 85
+    assert remapped(a_line(100), drawn, 400).shape[1] == 120
+    assert remapped(a_line(100), drawn, 110).shape[1] == 110
+    assert remapped(a_line(100), -drawn, 400).shape[1] == 85
 
 
 def test_a_thicker_pen_leaves_more_ink_and_a_thinner_one_less() -> None:

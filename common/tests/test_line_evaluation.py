@@ -29,6 +29,7 @@ class Oracle:
     """Reads the class that stands in each column's first pixel, with a logit of 9; a frame is a column."""
 
     packages = ()
+    precisions = ("float32",)
 
     def __init__(self) -> None:
         self.spec = LSTMCTCSpec(**SIZES)

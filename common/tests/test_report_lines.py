@@ -62,6 +62,7 @@ class Reader:
     """Reads these lines without a mistake, whatever its weights."""
 
     packages = ()
+    precisions = ("float32",)
     spec = SPEC
 
     def load_weights(self, weights: dict[str, np.ndarray]) -> None:

@@ -18,6 +18,7 @@ from impl_numpy.recognizer import NumpyRecognizer
 
 class ToyRecognizer(NumpyRecognizer):
     packages = ("numpy",)
+    precisions = ("float32",)
 
 def build(spec, *, seed=0, device="cpu", dtype="float32"):
     return ToyRecognizer(spec, seed=seed, device=device, dtype=dtype)

@@ -78,6 +78,24 @@ def test_a_line_rung_takes_the_stem_of_the_other() -> None:
 
 def test_dropout_may_differ() -> None:
     carry_over(trained(SPECS["mlp"]), replace(SPECS["mlp"], dropout=0.0), BEFORE, seed=0)
+    carry_over(trained(SPECS["lstm_ctc"]), replace(SPECS["lstm_ctc"], head_dropout=0.5), BEFORE, seed=0)
+
+
+def test_the_classes_of_a_shortcut_follow_their_characters_too() -> None:
+    with_shortcut = replace(SPECS["lstm_ctc"], shortcut_weight=0.1)
+    before = trained(with_shortcut)
+    start = carry_over(before, replace(with_shortcut, num_classes=5), NOW, seed=5)
+    for name in ("head.kernel", "shortcut.kernel"):  # class 3 is a now, and was class 1
+        np.testing.assert_array_equal(start.weights[name][..., 3], before.weights[name][..., 1], err_msg=name)
+
+
+@pytest.mark.parametrize(("before", "now"), [(0.1, 0.0), (0.0, 0.1)], ids=["left out", "new"])
+def test_a_shortcut_may_be_left_out_or_be_new(before: float, now: float) -> None:
+    spec = replace(SPECS["lstm_ctc"], shortcut_weight=now)
+    start = carry_over(trained(replace(spec, shortcut_weight=before)), spec, BEFORE, seed=5)
+    assert start.weights.keys() == spec.parameters().keys()
+    if now:
+        np.testing.assert_array_equal(start.weights["shortcut.kernel"], initial_weights(spec, 5)["shortcut.kernel"])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.data.dataset import AnyDataset
+from common.errors import UserError
 from common.machine import peak_memory_mb, versions
 from common.reading.ngram import save_prior
 from common.recognizer import Device, Recognizer, load_implementation
@@ -68,6 +69,11 @@ class Session:
         spec = task.decide(self.spec, dataset)
         start = None if before is None else carry_over(before, spec, dataset.charset, self.train.seed)
         recognizer = build(spec, seed=self.train.seed, device=self.device)
+        if self.train.precision not in recognizer.precisions:
+            raise UserError(
+                f"{self.framework} trains in {' or '.join(recognizer.precisions)} and not in {self.train.precision}; "
+                "leave --train.precision out, or train with pytorch"
+            )
         if start is not None:
             recognizer.load_weights(start.weights)
         config: Config = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from common.charset import Charset
 from common.errors import UserError
-from common.spec import Spec, spec_to_dict
+from common.spec import LineSpec, Spec, spec_to_dict
 from common.weights import Weights, WeightsFile, initial_weights
 
 # fields that may differ between two models whose weights have the same meaning
@@ -35,7 +36,8 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
     """
     weights = initial_weights(spec, seed)
     if spec.stem and before.spec.stem and spec.rung != before.spec.rung:
-        if (spec.height, spec.stem) != (before.spec.height, before.spec.stem):
+        own, other = cast(LineSpec, spec), cast(LineSpec, before.spec)  # others have no stem
+        if (own.height, own.stem) != (other.height, other.stem):
             raise UserError(
                 f"the stem of the {before.spec.rung} to start from has other sizes; "
                 "give the same height, stem_channels, stem_strides and width of a frame"

@@ -200,10 +200,14 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={
             "numpy": Edit(
-                "lstm_ctc.py", "ctc(logits_BTK, lengths_B,", "ctc(logits_BTK, 0 * lengths_B + logits_BTK.shape[1],"
+                "lstm_ctc.py",
+                "loss, loss_cache = ctc(logits_BTK, lengths_B,",
+                "loss, loss_cache = ctc(logits_BTK, 0 * lengths_B + logits_BTK.shape[1],",
             ),
             "pytorch": Edit("lstm_ctc.py", "model.spec.frames(widths_B)", "0 * widths_B + logits_BTK.shape[1]"),
-            "keras": Edit("lstm_ctc.py", "self.spec.frames(widths_B)", "0 * widths_B + ops.shape(logits_BTK)[1]"),
+            "keras": Edit(
+                "lstm_ctc.py", "self.spec.frames(x[1])", "0 * x[1] + ops.shape(keras.tree.flatten(logits)[0])[1]"
+            ),
             "jax": Edit("lstm_ctc.py", "(~keep_BT).astype(dtype)", "jnp.zeros(keep_BT.shape, dtype)"),
         },
     ),
@@ -262,10 +266,112 @@ FAULTS: tuple[Fault, ...] = (
         check="dropout_matches_its_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("lstm_ctc.py", "dropout(x_BTC, spec.dropout, rng)", "dropout(x_BTC, 0, rng)"),
-            "pytorch": Edit("lstm_ctc.py", "self.dropout(lstm(x_BTC, frames_B))", "lstm(x_BTC, frames_B)"),
-            "keras": Edit("lstm_ctc.py", "layers.Dropout(spec.dropout", "layers.Dropout(0 * spec.dropout"),
-            "jax": Edit("lstm_ctc.py", "deterministic=rngs is None", "deterministic=True"),
+            "numpy": Edit(
+                "lstm_ctc.py",
+                "dropout(x_BTC, share, rng)",
+                "dropout(x_BTC, share if i + 1 < spec.num_layers else 0, rng)",
+            ),
+            "pytorch": Edit(
+                "lstm_ctc.py", "for share in spec.layer_dropouts", "for share in (*spec.layer_dropouts[:-1], 0)"
+            ),
+            "keras": Edit(
+                "lstm_ctc.py", "enumerate(spec.layer_dropouts)", "enumerate((*spec.layer_dropouts[:-1], 0.0))"
+            ),
+            "jax": Edit(
+                "lstm_ctc.py", "for share in spec.layer_dropouts", "for share in (*spec.layer_dropouts[:-1], 0.0)"
+            ),
+        },
+    ),
+    Fault(
+        name="one dropout for all layers",
+        meaning="the share of the last layer, `head_dropout`, is ignored",
+        check="dropout_matches_its_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm_ctc.py", "dropout(x_BTC, share, rng)", "dropout(x_BTC, spec.dropout, rng)"),
+            "pytorch": Edit("lstm_ctc.py", "nn.Dropout(share) for", "nn.Dropout(spec.dropout) for"),
+            "keras": Edit("lstm_ctc.py", "layers.Dropout(share, ", "layers.Dropout(spec.dropout, "),
+            "jax": Edit("lstm_ctc.py", "nnx.Dropout(share)", "nnx.Dropout(spec.dropout)"),
+        },
+    ),
+    # --- shortcut
+    Fault(
+        name="shortcut with full weight",
+        meaning="the loss of the shortcut counts as much as that of the LSTM layers",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm_ctc.py", "spec.shortcut_weight * added", "added"),
+            "pytorch": Edit("lstm_ctc.py", "model.spec.shortcut_weight * ctc(", "ctc("),
+            "keras": Edit("lstm_ctc.py", "self.spec.shortcut_weight * of_shortcut", "of_shortcut"),
+            "jax": Edit("lstm_ctc.py", "model.shortcut_weight * ctc(", "ctc("),
+        },
+    ),
+    Fault(
+        name="gradient of the shortcut with full weight",
+        meaning="the loss has the shortcut's weight and its gradient has not; frameworks have their own derivative",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={"numpy": Edit("lstm_ctc.py", "spec.shortcut_weight * ctc_backward(", "ctc_backward(")},
+    ),
+    Fault(
+        name="shortcut in reading",
+        meaning="the logits of the shortcut are added to those of the LSTM layers",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit(
+                "lstm_ctc.py",
+                "    keep_BT = keep_first(lengths_B, logits_BTK.shape[1])",
+                "    logits_BTK = logits_BTK + shortcut(weights, frames_BTC)[0]\n    keep_BT = keep_first(lengths_B, logits_BTK.shape[1])",
+            ),
+            "pytorch": Edit(
+                "lstm_ctc.py",
+                "return self.read(frames_BTC, frames_B)",
+                "return self.read(frames_BTC, frames_B) + self.shortcut(frames_BTC.transpose(1, 2)).transpose(1, 2)",
+            ),
+            "keras": Edit(
+                "lstm_ctc.py",
+                "return super().call(inputs, training=training, mask=mask)",
+                "return sum(self.with_shortcut(inputs))",
+            ),
+            "jax": Edit(
+                "lstm_ctc.py",
+                "return self.read(*self.stem(images_BHW1, widths_B, training=training), rngs=rngs)",
+                "frames = self.stem(images_BHW1, widths_B, training=training)\n        return self.read(*frames, rngs=rngs) + self.shortcut(frames[0])",
+            ),
+        },
+    ),
+    Fault(
+        name="shortcut apart from the stem",
+        meaning="the gradient of the shortcut's loss does not reach the stem, which it is there for",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm_ctc.py", "dframes = dframes + dadded", "pass"),
+            "pytorch": Edit("lstm_ctc.py", "model.shortcut(frames_BTC.", "model.shortcut(frames_BTC.detach()."),
+            "keras": Edit("lstm_ctc.py", "[logits, shortcut(frames)]", "[logits, shortcut(ops.stop_gradient(frames))]"),
+            "jax": Edit(
+                "lstm_ctc.py", "model.shortcut(frames_BTC)", "model.shortcut(jax.lax.stop_gradient(frames_BTC))"
+            ),
+        },
+    ),
+    Fault(
+        name="shortcut reversed in time",
+        meaning="the kernel of the shortcut has its first column at the next frame",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("lstm_ctc.py", '["shortcut.kernel"][None]', '["shortcut.kernel"][None, ::-1]'),
+            "pytorch": Edit(
+                "lstm_ctc.py",
+                "model.shortcut(frames_BTC.transpose(1, 2)).transpose(1, 2)",
+                "model.shortcut(frames_BTC.flip(1).transpose(1, 2)).transpose(1, 2).flip(1)",
+            ),
+            "keras": Edit(
+                "lstm_ctc.py", "[logits, shortcut(frames)]", "[logits, ops.flip(shortcut(ops.flip(frames, 1)), 1)]"
+            ),
+            "jax": Edit("lstm_ctc.py", "model.shortcut(frames_BTC)", "model.shortcut(frames_BTC[:, ::-1])[:, ::-1]"),
         },
     ),
 )

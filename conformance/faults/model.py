@@ -52,8 +52,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit(
                 "convolution.py",
-                "kernel = kernel_R3CO.reshape(-1, out_channels)",
-                "kernel = (kernel_R3CO if kernel_R3CO.shape[2] != kernel_R3CO.shape[3] else kernel_R3CO.transpose(0, 1, 3, 2)).reshape(-1, out_channels)",
+                "kernel = kernel_RSCO.reshape(-1, out_channels)",
+                "kernel = (kernel_RSCO if kernel_RSCO.shape[2] != kernel_RSCO.shape[3] else kernel_RSCO.transpose(0, 1, 3, 2)).reshape(-1, out_channels)",
             ),
             "pytorch": Edit(
                 "cnn.py",
@@ -205,8 +205,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit(
                 "convolution.py",
-                "kernel = kernel_R3CO.reshape(-1, out_channels)",
-                "kernel = kernel_R3CO[::-1, ::-1].reshape(-1, out_channels)",
+                "kernel = kernel_RSCO.reshape(-1, out_channels)",
+                "kernel = kernel_RSCO[::-1, ::-1].reshape(-1, out_channels)",
             ),
             "pytorch": Edit("cnn.py", "tensor.permute(2, 3, 1, 0) if", "tensor.flip(2, 3).permute(2, 3, 1, 0) if"),
             "keras": Edit(
@@ -227,7 +227,9 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="cnn",
         edits={
-            "numpy": Edit("convolution.py", "(padding, padding), (1, 1)", "(2 * padding, 0), (2, 0)"),
+            "numpy": Edit(
+                "convolution.py", "(padding, padding), (columns, columns)", "(2 * padding, 0), (2 * columns, 0)"
+            ),
             "pytorch": Edit(
                 "cnn.py",
                 "F.relu(conv(x_BCHW), inplace=True)",
@@ -312,7 +314,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("recognizer.py", "self.model.eval()(*inputs)", "self.model(*inputs)"),
             "keras": Edit(
                 "recognizer.py",
-                "self._predict(self.model, images_BHW1)",
+                "self._predict(self.model, inputs if len(inputs) > 1 else images_BHW1)",
                 "to_numpy(self.model(images_BHW1, training=True))",
             ),
             "jax": Edit(

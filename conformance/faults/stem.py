@@ -18,10 +18,10 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("stem.py", "masked_relu(x_BHWC, keep_BW)", "masked_relu(x_BHWC, keep_BW | True)"),
+            "numpy": Edit("block.py", "y *= keep_BHW[..., None]", "pass"),
             "pytorch": Edit("stem.py", "F.relu(x_XC * keep_1X.t(), inplace=True)", "F.relu(x_XC)"),
-            "keras": Edit("stem.py", "self.bias) * keep_B1W1", "self.bias)"),
-            "jax": Edit("stem.py", "return jnp.where(keep_B1W1, x_BHWC, 0), widths_B", "return x_BHWC, widths_B"),
+            "keras": Edit("stem.py", "self.bias) * keep_BHW1", "self.bias)"),
+            "jax": Edit("stem.py", "return jnp.where(keep_BHW1, x_BHWC, 0)", "return x_BHWC"),
         },
     ),
     Fault(
@@ -43,14 +43,16 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("convolution.py", "(padding, padding), (1, 1)", "(padding, padding), (0, 2)"),
+            "numpy": Edit(
+                "convolution.py", "(padding, padding), (columns, columns)", "(padding, padding), (0, 2 * columns)"
+            ),
             "pytorch": Edit(
                 "stem.py",
                 "self.conv(x_BCHW)",
                 "F.conv2d(F.pad(x_BCHW, (0, 2, *2 * self.conv.padding[:1])), self.conv.weight, stride=self.conv.stride)",
             ),
-            "keras": Edit("stem.py", "(rows, rows), (1, 1)", "(rows, rows), (0, 2)"),
-            "jax": Edit("stem.py", "self.padding), (1, 1))", "self.padding), (0, 2))"),
+            "keras": Edit("stem.py", "(rows, rows), (columns, columns)", "(rows, rows), (0, 2 * columns)"),
+            "jax": Edit("stem.py", "(rows, rows), (columns, columns)", "(rows, rows), (0, 2 * columns)"),
         },
     ),
     Fault(
@@ -59,11 +61,54 @@ FAULTS: tuple[Fault, ...] = (
         check="logits_match_the_definition",
         rung="lstm_ctc",
         edits={
-            "numpy": Edit("stem.py", "-(-widths_B // block.stride)", "widths_B // block.stride"),
+            "numpy": Edit("stem.py", "-(-widths_B // size.strides[1])", "widths_B // size.strides[1]"),
             "pytorch": Edit("stem.py", "-(-widths_B // stride)", "widths_B // stride"),
-            "keras": Edit("stem.py", "-(-widths_B // stride)", "widths_B // stride"),
-            "jax": Edit("stem.py", "-(-widths_B // self.stride)", "widths_B // self.stride"),
+            "keras": Edit("stem.py", "= -(-widths_B // block.strides[1])", "= widths_B // block.strides[1]"),
+            "jax": Edit("stem.py", "= -(-widths_B // block.strides[1])", "= widths_B // block.strides[1]"),
         },
+    ),
+    Fault(
+        name="frames by the strides of the rows",
+        meaning="a line has as many frames as if the strides down the rows were those along the columns",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("stem.py", "widths_B // size.strides[1])", "widths_B // size.strides[0])"),
+            "pytorch": Edit("stem.py", "block.strides[1] for block", "block.strides[0] for block"),
+            "keras": Edit("stem.py", "= -(-widths_B // block.strides[1])", "= -(-widths_B // block.strides[0])"),
+            "jax": Edit("stem.py", "= -(-widths_B // block.strides[1])", "= -(-widths_B // block.strides[0])"),
+        },
+    ),
+    Fault(
+        name="first row for the maximum",
+        meaning="a frame is the first row of its column",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("ops.py", "y_BWC = x_BHWC.max(axis=1)", "y_BWC = x_BHWC[:, 0]"),
+            "pytorch": Edit("stem.py", "x_BCHW.amax(2)", "x_BCHW[:, :, 0]"),
+            "keras": Edit("stem.py", "ops.max(x, axis=1)", "x[:, 0]"),
+            "jax": Edit("stem.py", "x_BHWC.max(1)", "x_BHWC[:, 0]"),
+        },
+    ),
+    Fault(
+        name="mean of a column for its maximum",
+        meaning="a frame is the mean of its column",
+        check="logits_match_the_definition",
+        rung="lstm_ctc",
+        edits={
+            "numpy": Edit("ops.py", "y_BWC = x_BHWC.max(axis=1)", "y_BWC = x_BHWC.mean(axis=1)"),
+            "pytorch": Edit("stem.py", "x_BCHW.amax(2)", "x_BCHW.mean(2)"),
+            "keras": Edit("stem.py", "ops.max(x, axis=1)", "ops.mean(x, axis=1)"),
+            "jax": Edit("stem.py", "x_BHWC.max(1)", "x_BHWC.mean(1)"),
+        },
+    ),
+    Fault(
+        name="gradient of the maximum to the wrong row",
+        meaning="the gradient of a frame goes to the row below the largest number; frameworks have their own derivative",
+        check="gradients_match_finite_differences",
+        rung="lstm_ctc",
+        edits={"numpy": Edit("ops.py", "(place_H11 == rows_BWC[:, None])", "(place_H11 == rows_BWC[:, None] + 1)")},
     ),
     # --- batch norm
     Fault(
@@ -73,7 +118,9 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={
             "numpy": Edit(
-                "normalization.py", "namespace(x_BHWC).sqrt(variance_C + NORM_EPSILON)", "(variance_C + 1e-3) ** 0.5"
+                "normalization.py",
+                "namespace(kernel_RSCO).sqrt(variance_O + NORM_EPSILON)",
+                "(variance_O + 1e-3) ** 0.5",
             ),
             "pytorch": Edit("stem.py", "eps=NORM_EPSILON", "eps=1e-3"),
             "keras": Edit("stem.py", "variance + NORM_EPSILON", "variance + 1e-3"),
@@ -90,8 +137,8 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("lstm_ctc.py", "batch_statistics: bool = False", "batch_statistics: bool = True"),
             "keras": Edit(
                 "recognizer.py",
-                "self._predict(self.model, inputs[: len(self.model.inputs)])",
-                "np.array(self.model(inputs[: len(self.model.inputs)], training=True))",
+                "self._predict(self.model, inputs if len(inputs) > 1 else images_BHW1)",
+                "np.array(keras.tree.flatten(self.model(inputs, training=True))[0])",
             ),
             "jax": Edit("lstm_ctc.py", "training: bool = False", "training: bool = True"),
         },
@@ -104,16 +151,16 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit(
                 "normalization.py",
-                "xp.broadcast_to(keep_BW[:, None], ",
-                "xp.broadcast_to(xp.ones_like(keep_BW)[:, None], ",
+                "xp.broadcast_to(keep_BHW, ",
+                "xp.broadcast_to(xp.ones_like(keep_BHW), ",
             ),
             "pytorch": Edit(
                 "stem.py", "x_BHWC.flatten(0, 2), keep_1X,", "x_BHWC.flatten(0, 2), torch.ones_like(keep_1X),"
             ),
             "keras": Edit(
-                "stem.py", "self.batch_statistics(x, keep_B1W1)", "self.batch_statistics(x, ops.ones_like(keep_B1W1))"
+                "stem.py", "self.batch_statistics(x, keep_BHW1)", "self.batch_statistics(x, ops.ones_like(keep_BHW1))"
             ),
-            "jax": Edit("stem.py", "widths_B.sum() * x_BHWC.shape[1]", "x_BHWC[..., 0].size"),
+            "jax": Edit("stem.py", "keep_BHW1.sum() * (x_BHWC.shape[1] // keep_BHW1.shape[1])", "x_BHWC[..., 0].size"),
         },
     ),
     Fault(
@@ -169,8 +216,8 @@ FAULTS: tuple[Fault, ...] = (
         edits={
             "numpy": Edit(
                 "stem.py",
-                "            statistics |= {",
-                '            weights[f"stem.{i}.mean"] += 0.1 * (mean_C - weights[f"stem.{i}.mean"])\n            statistics |= {',
+                "            statistics |= seen",
+                "            for name in seen:\n                weights[name] += 0.1 * (seen[name] - weights[name])\n            statistics |= seen",
             ),
             "pytorch": Edit("stem.py", "if self.training:", "if batch_statistics:"),
             "keras": Edit(

@@ -111,7 +111,7 @@ FAULTS: tuple[Fault, ...] = (
         meaning="dx of a convolution is computed with the kernel that is not mirrored; frameworks have their own",
         check="gradients_match_finite_differences",
         rung="cnn",
-        edits={"numpy": Edit("convolution.py", "kernel_R3CO[::-1, ::-1].swapaxes", "kernel_R3CO.swapaxes")},
+        edits={"numpy": Edit("convolution.py", "kernel_RSCO[::-1, ::-1].swapaxes", "kernel_RSCO.swapaxes")},
     ),
     Fault(
         name="gradients under dropout",
@@ -127,7 +127,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("recognizer.py", "self.model.eval()\n        loss", "self.model.train()\n        loss"),
             "keras": Edit(
                 "recognizer.py",
-                "spec = replace(self.spec, dropout=0.0)",
+                "spec = replace(self.spec, **dict.fromkeys(shares, 0.0))",
                 "spec = self.spec",
             ),
             "jax": Edit(
@@ -172,8 +172,8 @@ FAULTS: tuple[Fault, ...] = (
             ),
             "keras": Edit(
                 "train.py",
-                "                if lines:\n",
-                "                if len(batch.labels_B) < run.config.batch_size:\n                    continue\n                if lines:\n",
+                "                yield arguments_of(batch, model)",
+                "                if len(batch.images_BHW1) == run.config.batch_size:\n                    yield arguments_of(batch, model)",
             ),
             "jax": Edit(
                 "train.py",

@@ -21,7 +21,8 @@ from torch.export import Dim, export
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import impl_pytorch
-from common.spec import CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, positions
+from common.spec import CNNSpec, LineSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, positions
+from impl_pytorch import stem
 from impl_pytorch.recognizer import MODELS, MODULES
 from impl_pytorch.stem import MaskedNormalization
 from impl_pytorch.transformer import TABLE_LENGTH, Positions
@@ -32,6 +33,7 @@ SPECS: dict[str, Spec] = {
     "cnn": CNNSpec(num_classes=7, height=9, width=7, channels=(3, 3), hidden_dim=12),
     "lstm_ctc": LSTMCTCSpec(frame_dim=4, hidden_dim=4, **LINES),
     "transformer": TransformerSpec(model_dim=8, num_layers=1, num_heads=2, feed_forward_dim=8, **LINES),
+    "unet": UNetSpec(channels=(3, 4)),
 }
 BATCHES, WIDTHS = (3, 5), (23, 40)
 
@@ -41,8 +43,8 @@ def exported(rung: str) -> dict[str, float]:
     """Largest difference from the eager logits per batch size and width, of one exported program if possible."""
     model, found = built(rung), {}
     for width in WIDTHS:
-        # the frames of an LSTM are fixed when it is exported, so each width has a program of its own
-        traced_width = width if rung == "lstm_ctc" else WIDTHS[0]
+        # the frames of an LSTM and the size of a page are fixed by export, so each width has a program of its own
+        traced_width = width if rung in ("lstm_ctc", "unet") else WIDTHS[0]
         axes = dynamic_axes(rung, width=rung == "transformer")
         program = export(model, inputs(rung, BATCHES[0], traced_width), dynamic_shapes=axes).module()
         for batch in BATCHES:
@@ -114,9 +116,9 @@ def waits(rung: str) -> list[str]:
     return recorder.waits
 
 
-# --- batch norm and positions
+# --- batch norm, precision and positions
 def gradcheck(_: str) -> bool:
-    """Whether the hand-written derivative of the masked batch norm is that of finite differences."""
+    """Whether the hand-written derivative of the masked batch norm and ReLU is that of finite differences."""
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (
         torch.randn(*shape, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -125,9 +127,35 @@ def gradcheck(_: str) -> bool:
     keep = torch.tensor([[1, 1, 0, 1, 0, 1, 1, 1, 0]], dtype=torch.float64)
 
     def kept(*parameters: Tensor) -> Tensor:
-        return MaskedNormalization.apply(*parameters, keep)[0] * keep.t()
+        return MaskedNormalization.apply(*parameters, keep)[0]
 
     return torch.autograd.gradcheck(kept, (x, weight, bias))
+
+
+def in_slices(_: str) -> float:
+    """Largest relative difference between the gradients of batch norm with all pixels at once and a few at a time."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(shape, generator=generator).requires_grad_() for shape in ((101, 3), (3,), (3,))]
+    keep, dy = (torch.rand(1, 101, generator=generator) > 0.2).float(), torch.randn(101, 3, generator=generator)
+    found = []
+    for numbers in (101 * 3, 24):
+        stem.CACHED_NUMBERS = numbers
+        found.append(torch.autograd.grad(MaskedNormalization.apply(*tensors, keep)[0], tensors, dy))
+    return max(float((few - whole).norm() / whole.norm()) for whole, few in zip(*found, strict=True))
+
+
+def lower_precision(rung: str) -> dict[str, Any]:
+    """A training in bfloat16: dtypes of its weights, and how far its gradient is from float32's, relative."""
+    found = {}
+    for enabled in (False, True):
+        model = built(rung).train()
+        torch.manual_seed(0)  # dropout
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = MODULES[rung].loss(model, *inputs(rung, 3, 23, training=True))
+        loss.backward()
+        found[enabled] = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        dtypes = {str(tensor.dtype) for tensor in [*model.state_dict().values(), loss, found[enabled]]}
+    return {"dtypes": sorted(dtypes), "difference": float((found[True] - found[False]).norm() / found[False].norm())}
 
 
 def grown_positions(_: str) -> dict[str, Any]:
@@ -156,6 +184,12 @@ def built(rung: str) -> nn.Module:
 def inputs(rung: str, batch: int, width: int, *, training: bool = False) -> tuple[Tensor, ...]:
     """What the module takes, or its loss; random, the first line as wide as the batch."""
     spec, generator = SPECS[rung], torch.Generator().manual_seed(batch + width)
+    if isinstance(spec, UNetSpec):
+        columns = -(-width // spec.multiple) * spec.multiple
+        images = torch.rand(batch, 2 * spec.multiple, columns, 1, generator=generator)
+        sizes = torch.tensor([[2 * spec.multiple - 1, width]] * batch)
+        maps = torch.randint(0, 2, (batch, spec.multiple, columns // 2, spec.num_maps), generator=generator)
+        return (images, sizes, maps, torch.ones(maps.shape[:3], dtype=torch.int64)) if training else (images, sizes)
     if not isinstance(spec, LineSpec):
         images = torch.rand(batch, spec.height, spec.width, 1, generator=generator)
         return (images, torch.zeros(batch, dtype=torch.int64)) if training else (images,)
@@ -172,7 +206,11 @@ def dynamic_axes(rung: str, *, width: bool) -> tuple[dict[int, Any], ...]:
     """The axes of each input that may have any size: the batch, with `width` also the columns and label places."""
     batch, columns = {0: Dim.DYNAMIC}, {2: Dim.DYNAMIC} if width else {}
     places = {1: Dim.DYNAMIC} if width else {}
-    axes = {"lstm_ctc": (batch | columns, batch), "transformer": (batch | columns, batch, batch | places)}
+    axes = {
+        "lstm_ctc": (batch | columns, batch),
+        "transformer": (batch | columns, batch, batch | places),
+        "unet": (batch, batch),
+    }
     return axes.get(rung, (batch,))
 
 
