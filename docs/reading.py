@@ -103,7 +103,7 @@ def part(picture_HW: Levels, line: Found) -> Image.Image:
 
 
 def frames(image_HW: Levels, probabilities_TK: Float[np.ndarray, "T K"], charset: Charset, first: int) -> Figure:
-    """The beginning of a line, and below it the two most probable classes of each frame.
+    """The beginning of a line, and below it the blank and the most probable character of each frame.
 
     Args:
         image_HW: the line, ink 255 on paper 0.
@@ -146,6 +146,12 @@ def _pale(image_HW: Levels) -> Image.Image:
 
 def _line(pen: ImageDraw.ImageDraw, points: Points, colour: Colour, width: int) -> None:
     pen.line([(float(x), float(y)) for x, y in points], fill=colour, width=width, joint="curve")
+
+
+# --- texts
+def wrapped(sentences: Sequence[str]) -> str:
+    """The sentences, each in as many short lines as it needs."""
+    return "\n".join(textwrap.fill(sentence, 88, subsequent_indent="    ") for sentence in sentences)
 
 
 # --- files
