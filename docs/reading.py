@@ -1,4 +1,9 @@
-"""The pictures of the page on reading pages: what each step makes of a photo."""
+"""The pictures of the page on reading pages: what each step makes of a photo.
+
+    python docs/reading.py
+
+writes `docs/images/page.jpg`, for README and the home page: the photo, and what the reader that ships made of it.
+"""
 
 # H, W page or page image; h, w half of them; M maps; T frames; K classes
 
@@ -9,6 +14,7 @@ import json
 import textwrap
 from collections.abc import Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -27,11 +33,13 @@ from common.reading.tracks import Track
 Levels = UInt8[np.ndarray, "H W"]
 Colour = tuple[int, int, int]
 
+PAGE, LINE = 56, 2
+"""The page of the test split of `ink_pages`, and the line of it, that the page shows."""
 WIDTH = 760
 """Of a picture, pixels."""
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart
 BLUE, ORANGE, GREEN, PINK, SKY = (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233)
-_QUALITY = 80  # of the JPEG
+_QUALITY, _GAP = 80, 24  # of the JPEG; pixels between the two pictures of README
 
 
 def shown(picture: Image.Image) -> Shown:
@@ -178,7 +186,9 @@ def outlined(whole: dict[str, Any]) -> str:
     line = whole["lines"][0]
     parts = {"characters": short(line["characters"], 1), "baseline": short(line["baseline"], 2)}
     parts["outline"] = short(line["outline"], 2)
-    rows = [f'      "{name}": {parts.get(name) or json.dumps(value, ensure_ascii=False)}' for name, value in line.items()]
+    rows = [
+        f'      "{name}": {parts.get(name) or json.dumps(value, ensure_ascii=False)}' for name, value in line.items()
+    ]
     head = [
         f'  "{name}": {json.dumps(value if name != "text" else value[:50] + "…", ensure_ascii=False)}'
         for name, value in whole.items()
@@ -186,3 +196,23 @@ def outlined(whole: dict[str, Any]) -> str:
     ]
     inside = ",\n".join(rows)
     return "{\n" + ",\n".join([*head, f'  "lines": [\n    {{\n{inside}\n    }},\n    …\n  ]']) + "\n}"
+
+
+# --- the picture of README
+def main() -> None:
+    """Write the picture."""
+    import fourhands
+    from common.data import ink_pages
+    from common.reading.formats import Source, render
+
+    reader = fourhands.load()
+    picture = ink_pages.load(1, side=reader.finder.spec.side).test.pictures[PAGE]
+    read = from_file(render(reader.read(picture), Source(image="page.jpg", picture_HW=picture), "picture"))
+    both = Image.new("RGB", (2 * WIDTH + _GAP, read.height), "white")
+    both.paste(photo(picture).convert("RGB"), (0, 0))
+    both.paste(read, (WIDTH + _GAP, 0))
+    both.save(Path(__file__).with_name("images") / "page.jpg", quality=_QUALITY)
+
+
+if __name__ == "__main__":
+    main()
