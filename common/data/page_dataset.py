@@ -109,9 +109,9 @@ class PageSplit:
             pictures=_Chosen(self.pictures, indices),
             images=_Chosen(self.images, indices),
             scales_N=self.scales_N[indices],
-            lines=[self.lines[i] for i in indices],
-            unknown=[self.unknown[i] for i in indices],
-            names=[self.names[i] for i in indices],
+            lines=[self.lines[i] for i in indices.tolist()],
+            unknown=[self.unknown[i] for i in indices.tolist()],
+            names=[self.names[i] for i in indices.tolist()],
             writers_N=None if self.writers_N is None else self.writers_N[indices],
         )
 
