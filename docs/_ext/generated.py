@@ -107,8 +107,8 @@ def api() -> str:
     import fourhands
 
     functions = [
-        *(fourhands.train, fourhands.evaluate, fourhands.load, fourhands.Reader.read),
-        *(fourhands.load_pages, fourhands.PageReader.read, fourhands.verify),
+        *(fourhands.train, fourhands.evaluate, fourhands.load, fourhands.Reader.read, fourhands.load_pages),
+        *(fourhands.PageReader.read, fourhands.PageReader.read_document, fourhands.verify),
     ]
     return "\n\n".join(f"```python\n{_signature(function)}\n```" for function in functions)
 
