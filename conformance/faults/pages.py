@@ -229,7 +229,7 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("unet.py", " + dskips[level]", ""),
             "pytorch": Edit("unet.py", "[seen[level], x_BCHW]", "[seen[level].detach(), x_BCHW]"),
             "keras": Edit("unet.py", "[seen[level], x]", "[ops.stop_gradient(seen[level]), x]"),
-            "jax": Edit("unet.py", "[seen[level], x]", "[nnx.jax.lax.stop_gradient(seen[level]), x]"),
+            "jax": Edit("unet.py", "[seen[level], x]", "[__import__('jax').lax.stop_gradient(seen[level]), x]"),
         },
     ),
     Fault(
