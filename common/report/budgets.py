@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from common.errors import UserError
 from common.spec import RUNGS
@@ -142,7 +142,7 @@ def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
     from common.data.sources import source_of  # imports Pillow
 
     name, source = data.partition(":")[0], source_of(data)
-    fits = [rung for rung, spec in RUNGS.items() if source.loader(spec.task) is not None]
+    fits = [rung for rung, spec in RUNGS.items() if source.loader(cast(Any, spec.task)) is not None]
     other = [rung for rung in rungs if rung not in fits]
     if other:
         raise UserError(

@@ -106,7 +106,10 @@ def api() -> str:
     """Signatures and docstrings of the public functions, and of what they return, from the source."""
     import fourhands
 
-    functions = [fourhands.train, fourhands.evaluate, fourhands.load, fourhands.Reader.read, fourhands.verify]
+    functions = [
+        *(fourhands.train, fourhands.evaluate, fourhands.load, fourhands.Reader.read, fourhands.load_pages),
+        *(fourhands.PageReader.read, fourhands.PageReader.read_document, fourhands.verify),
+    ]
     return "\n\n".join(f"```python\n{_signature(function)}\n```" for function in functions)
 
 
