@@ -109,7 +109,7 @@ def estimated_minutes(tier: str, rungs: Sequence[str], frameworks: int) -> float
 
 
 def rung_title(rung: str, found: Mapping[str, Any]) -> str:
-    """The heading of a rung's figures. It names the rung, the data and, for lines, the characters of the longest line.
+    """The heading of a rung's figures: the rung, the data, and the characters of the longest line or the size of pages.
 
     Args:
         rung: the rung.
@@ -119,7 +119,9 @@ def rung_title(rung: str, found: Mapping[str, Any]) -> str:
     title = f"{rung} on {budget['data']}"
     if budget["data"].partition(":")[0] in _DRAWN_LINES:
         return f"{title}: lines of at most {budget['max_characters']} characters"
-    if found.get("buckets"):
+    if budget.get("side"):
+        return f"{title}: pages of {budget['side']}² pixels"
+    if found.get("buckets") and RUNGS[rung].task == "lines":
         longest = max(length for _, length in found["buckets"])
         return f"{title}: training lines of at most {longest} characters"
     return title

@@ -243,7 +243,7 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str], left_out: Lef
 
 def _load(rung: str, budget: Mapping[str, Any]) -> AnyDataset:
     """The data of the runs of a rung."""
-    spec = new_spec(rung, **({"side": budget["side"]} if budget["side"] else {}))
+    spec = new_spec(rung, **({"side": side} if (side := budget.get("side")) else {}))
     config = DataConfig(examples=budget["examples"], max_characters=budget["max_characters"] or 1)
     return task_of(rung).load(budget["data"], spec, config)
 
