@@ -42,17 +42,20 @@ class GoldenPages:
         return np.array([image.shape for image in self.images], np.int32)
 
 
-def golden_pages(spec: UNetSpec, examples: int, seed: int = 19) -> GoldenPages:
+SEED = 19
+
+
+def golden_pages(spec: UNetSpec, examples: int) -> GoldenPages:
     """Pages of 5 to 15 rows and as many columns at three levels, and twice as many with each further level.
 
     No page of five has the height or the width of another. Map 0 shows where a page is darker than its mean, and map 1
     a stripe without ink. Further maps alternate between the two.
 
-    With the default seed, no input of a ReLU and no difference of two pooled pixels is nearer to zero than 9e-6 in the
+    With this seed, no input of a ReLU and no difference of two pooled pixels is nearer to zero than 9e-6 in the
     20 steps of any of the suite's runs. Nearer ones have another sign in float32 by rounding. In networks as small as
     these, a single one moves the loss by 2e-5, and by a thousand times the noise ten steps later.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     scale = max(1, spec.multiple // 8)
     sides = (5 + 3 * np.arange(examples) % 11) * scale - (scale > 1)  # odd and even ones
     images, targets, counts = [], [], []

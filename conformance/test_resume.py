@@ -26,9 +26,11 @@ SMALL = {
     "cnn": ["--spec.channels", "4", "4", "--spec.hidden-dim", "16"],
     "lstm_ctc": [*STEM, "--spec.frame-dim", "8", "--spec.hidden-dim", "8"],
     "transformer": [*STEM, "--spec.model-dim", "8", "--spec.num-layers", "1", "--spec.feed-forward-dim", "8"],
+    "unet": ["--spec.channels", "4", "4", "--spec.side", "96"],
 }
-# 600 examples in batches of 64: one batch is smaller
-TRAIN = ["--data.examples", "600", "--train.batch-size", "64", "--train.epochs", "3"]
+# 600 examples in batches of 64, or 38 pages in batches of 4: one batch is smaller
+TRAIN = {rung: ["--data.examples", "600", "--train.batch-size", "64", "--train.epochs", "3"] for rung in RUNGS}
+TRAIN["unet"] = ["--data.examples", "38", "--train.batch-size", "4", "--train.epochs", "3"]
 
 # a process that kills itself after a step of the second epoch, with the signal that cannot be caught
 KILLED = f"""
@@ -109,8 +111,8 @@ def test_killed_run_resumes_exactly(
     installed(implementation)
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     flags = ["--rung", rung, "--framework", implementation, "--device", device]
-    flags += ["--data", "ink_lines" if RUNGS[rung].task == "lines" else noise]
-    flags += [*SMALL[rung], *TRAIN]
+    flags += ["--data", {"lines": "ink_lines", "pages": "ink_pages"}.get(RUNGS[rung].task, noise)]
+    flags += [*SMALL[rung], *TRAIN[rung]]
 
     killed = start(KILLED, "train", *flags, "--out", str(cut))
     assert killed.returncode == -signal.SIGKILL, killed.stderr

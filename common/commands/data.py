@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -24,7 +25,8 @@ class List:
     def __call__(self) -> int:
         """Print a paragraph per data set."""
         for name, source in sources.SOURCES.items():
-            print(f"{name}: {source.description} ({source.holds})")
+            holds = source.holds if source.load_pages is None else f"{source.holds}, pages"
+            print(f"{name}: {source.description} ({holds})")
             print(f"    {source.sizes}\n    {source.origin}; {source.terms}")
         return 0
 
@@ -35,6 +37,8 @@ class _Data:
 
     data: tyro.conf.Positional[str]
     """NAME or NAME:FOLDER; see `fourhands data list`."""
+    as_: Annotated[sources.Holds | None, tyro.conf.arg(name="as")] = None
+    """Load the data as characters, lines or pages. The default is what `fourhands data list` names first."""
     height: int = _HEIGHT
     """Lines only: rows to scale each line to, pixels."""
     max_characters: int = _MAX_CHARACTERS
@@ -51,18 +55,15 @@ class _Data:
         """The task that the data is for.
 
         Raises:
-            UserError: unknown data, or a flag for lines where it holds characters.
+            UserError: unknown data, or a flag for lines where it holds something else.
         """
-        task = TASKS[sources.source_of(self.data).holds]
-        if task.name != "lines" and (self.height, self.max_characters, self.writer_pattern) != (
-            _HEIGHT,
-            _MAX_CHARACTERS,
-            "",
-        ):
+        task = TASKS[self.as_ or sources.source_of(self.data).holds]
+        if task.name != "lines" and (self.height, self.max_characters) != (_HEIGHT, _MAX_CHARACTERS):
             raise UserError(
-                f"--height, --max-characters and --writer-pattern are for lines, and {self.data} holds {task.name}; "
-                "leave them out"
+                f"--height and --max-characters are for lines, and {self.data} holds {task.name}; leave them out"
             )
+        if task.name == "characters" and self.writer_pattern:
+            raise UserError(f"--writer-pattern is for lines, and {self.data} holds characters; leave it out")
         return task
 
     def load(self) -> tuple[Task, AnyDataset]:
@@ -79,19 +80,19 @@ class Prepare(_Data):
     """Download a data set if necessary, check it, and prepare its lines."""
 
     refused: bool = False
-    """Lines only: name each line that is in no split, and the reason."""
+    """Lines and pages only: name each line that is in no split, and the reason."""
 
     def __call__(self) -> int:
         """Print what is in the splits."""
-        if self.refused and self.task().name != "lines":
-            raise UserError(f"--refused is for lines, and {self.data} holds {self.task().name}; leave it out")
+        if self.refused and self.task().name == "characters":
+            raise UserError(f"--refused is for lines and pages, and {self.data} holds characters; leave it out")
         task, dataset = self.load()
         for sentence in task.describe(dataset):
             print(sentence)
-        source, path = sources.parse(self.data, sources.source_of(self.data).holds)
+        source, path = sources.parse(self.data, self.as_ or sources.source_of(self.data).holds)
         if source.locate is not None:
             print(f"files: {source.locate(path)}")
-        if task.name == "lines":
+        if task.name != "characters":
             hint = "" if self.refused or not dataset.refused else "; --refused names them"
             print(f"refused: {len(dataset.refused):,} lines{hint}")
             if dataset.clipped:
@@ -109,18 +110,15 @@ class Show(_Data):
     out: Path
     """The PNG to write."""
     augment: bool = False
-    """Lines only: draw training lines beside what augmentation makes of them."""
+    """Lines and pages only: draw training examples beside what augmentation makes of them."""
 
     def __call__(self) -> int:
         """Write the sheet."""
-        from common.report.contact_sheet import SHEETS, augmentation_sheet  # matplotlib is slow to import
+        from common.report.contact_sheet import AUGMENTED, SHEETS  # matplotlib is slow to import
 
-        if self.augment and self.task().name != "lines":
-            raise UserError(f"--augment is for lines, and {self.data} holds {self.task().name}; leave it out")
+        if self.augment and self.task().name not in AUGMENTED:
+            raise UserError(f"--augment is for lines and pages, and {self.data} holds {self.task().name}; leave it out")
         task, dataset = self.load()
-        if self.augment:
-            augmentation_sheet(dataset, self.out)
-        else:
-            SHEETS[task.name](dataset, self.out)
+        (AUGMENTED if self.augment else SHEETS)[task.name](dataset, self.out)
         print(f"drawn in {self.out}")
         return 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -17,7 +17,7 @@ from common.commands.inputs import make_out, split_run, target_of
 from common.data.documents import Document, Pages, find_documents, open_document
 from common.errors import UserError
 from common.reading.formats import FormatName, Source, render
-from common.reading.page import Kind, PageReading
+from common.reading.page import PageReading
 from common.recognizer import Device
 from common.terminal import progress_bar
 from common.training.page_reader import PageReader
@@ -32,8 +32,8 @@ class Read:
     inputs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[RUN] IMAGE ...")]
     """A run folder or a weights file first, or none for the reader that ships. Then image files of any size, dark on
     light or light on dark, TIFF and PDF files with any number of pages, folders, and patterns such as "scans/*.jpg"."""
-    as_: Annotated[Kind | None, tyro.conf.arg(name="as")] = None
-    """What each picture shows; by default, each is taken for what it seems to show."""
+    as_: Annotated[Literal["auto", "page", "line", "character"], tyro.conf.arg(name="as")] = "auto"
+    """What each picture shows; auto takes each for what it seems to show."""
     format: FormatName = "text"
     """text, JSON, ALTO 4, PAGE 2019, hOCR, or a picture of the page with its lines and their text."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -66,6 +66,10 @@ class Read:
             _say(reader.note)
         job = _Job(command=self, form=form, reader=reader, documents=documents)
         return job.run()
+
+
+class _CannotWriteError(UserError):
+    """A file could not be written."""
 
 
 @dataclass
@@ -123,6 +127,8 @@ class _Job:
                     self._page(document, pages, index)
                     if alone:
                         self._advance()
+        except _CannotWriteError:  # the next page could not be written either
+            raise
         except UserError as error:
             if alone:
                 raise
@@ -142,7 +148,8 @@ class _Job:
                     return
             picture_HW = pages[index]
             command = self.command
-            reading = self.reader.read(picture_HW, kind=command.as_, beam=command.beam, ngram=command.ngram)
+            kind = None if command.as_ == "auto" else command.as_
+            reading = self.reader.read(picture_HW, kind=kind, beam=command.beam, ngram=command.ngram or None)
         except UserError as error:
             said = str(error)
             named = UserError(said if said.startswith(str(document.path)) else f"{label}: {said}")
@@ -153,12 +160,19 @@ class _Job:
         source = Source(image=str(document.path), picture_HW=picture_HW, page=index + 1, pages=len(pages))
         self._tell(reading, label)
         if target is not None:
-            content = render(reading, source, self.form)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, content)
+            self._write(target, render(reading, source, self.form))
         else:
             self._print(reading, source, label)
         self.done += 1
+
+    def _write(self, target: Path, content: bytes) -> None:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, content)
+        except OSError as error:
+            raise _CannotWriteError(f"cannot make {target.parent} ({error.strerror}); choose another folder") from None
+        except UserError as error:
+            raise _CannotWriteError(str(error)) from None
 
     def _check_target(self, target: Path, label: str) -> None:
         if any(target.resolve() == each.path.resolve() for each in self.documents if each.path.name == target.name):
@@ -174,7 +188,7 @@ class _Job:
         """Say what the picture was taken for."""
         if reading.upside_down:
             _say(f"{label}: the page is upside down, so it was turned to be read", self.bar)
-        if self.command.as_ is not None or reading.kind == "character":
+        if self.command.as_ != "auto" or reading.kind == "character":
             return
         lines = "" if reading.kind == "line" else f", {len(reading.lines)} lines"
         _say(f"{label}: taken for a {reading.kind}{lines}", self.bar)

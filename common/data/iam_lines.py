@@ -14,7 +14,9 @@ Source: Marti & Bunke 2002, "The IAM-database".
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import unescape
@@ -22,12 +24,14 @@ from xml.sax.saxutils import unescape
 import numpy as np
 
 from common.data.dataset import Refused
-from common.data.images import load_image
+from common.data.images import image_size, load_image
 from common.data.line_image import to_line
 from common.data.lines import LineDataset
+from common.data.page_dataset import FoundPages, PageDataset
 from common.data.prepared import Line, file_states, prepare
-from common.data.splits import by_group, by_split
+from common.data.splits import by_group, by_split, split_groups
 from common.data.text import read_utf8
+from common.data.xml_pages import TextLine
 from common.errors import UserError
 
 _VERSION = 2  # of the normalisation of images; increase it to prepare cached lines again
@@ -79,6 +83,70 @@ def load(folder: Path, *, height: int) -> LineDataset:
     return by_group("iam_lines", prepared, [prepared.groups[i] for i in prepared.lines.writers_N])
 
 
+def load_pages(folder: Path, *, side: int) -> PageDataset:
+    """Load IAM's forms as pages with their lines, in the standard split if its lists of ids are there.
+
+    The printed text above the handwriting is not a line. Without the lists, the splits are drawn at random by writer.
+    IAM has no baselines, so a line's baseline is fitted to the lower edges of its words.
+
+    Args:
+        folder: a folder with `xml/` and `forms/`.
+        side: size of the page images, see `page_image`.
+
+    Raises:
+        UserError: the folder has no forms. An XML file has another form. An image is missing. The lists name none of
+            the lines. A split has no form.
+    """
+    paths = sorted((folder / "xml").glob("*.xml"))
+    if not paths:
+        raise UserError(f"{folder} holds no forms of IAM's; expected xml/ with forms/, the lines alone are no pages")
+    found = FoundPages()
+    writer_of: dict[str, str] = {}
+    lines_of: dict[str, int] = Counter()
+    standard = _standard_split(folder)
+    split_of: dict[str, str] = {}
+    for path in paths:
+        form, image_path = _form(folder, path)
+        name, (wide, tall) = image_path.stem, image_size(image_path)
+        lines = []
+        for number, line in enumerate(form.iterfind("handwritten-part/line"), start=1):
+            boxes = _boxes(path, line.get("id", ""), line)
+            if (reason := _boxes_refused(boxes, wide, tall)) is not None:
+                found.refused.append(Refused(name=line.get("id", ""), reason=reason))
+                continue
+            words = [_boxes(path, line.get("id", ""), word, "cmp") for word in line.iterfind("word")]
+            lines.append(_text_line(number, _text(line.get("text", "")), [word for word in words if len(word)]))
+            split_of.setdefault(name, standard.get(line.get("id", ""), ""))
+        found.add(name, partial(load_image, image_path), (wide, tall), lines)
+        writer_of[name] = form.get("writer-id", path.stem)
+        lines_of[writer_of[name]] += len(lines)
+    if not standard:
+        of_writer = split_groups("iam_lines", {writer: count for writer, count in lines_of.items() if count})
+        split_of = {name: of_writer.get(writer, "train") for name, writer in writer_of.items()}
+    elif not any(split_of.values()):
+        raise UserError(f"the lists of ids in {folder} name none of its lines; expected ids such as a01-000u-00")
+    return found.dataset("iam_lines", side=side, writer_of=writer_of, split_of=split_of)
+
+
+def _text_line(number: int, text: str, words: list[np.ndarray]) -> TextLine:
+    """A line from the boxes of its words' components, each (left, top, right, bottom)."""
+    words = sorted(words, key=lambda boxes: float(boxes[:, 0].min()))
+    edges = np.array([(*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)) for boxes in words], dtype=np.float64)
+    upper = [point for left, top, right, _ in edges for point in ((left, top), (right, top))]
+    lower = [point for left, _, right, bottom in edges for point in ((left, bottom), (right, bottom))]
+    # dots and commas end above or below the baseline: in each word, the tall components count
+    feet = [np.median(boxes[np.ptp(boxes[:, 1::2], axis=1) >= np.ptp(boxes[:, 1::2]) / 3, 3]) for boxes in words]
+    middle = (edges[:, 0] + edges[:, 2]) / 2
+    slope, height = np.polyfit(middle, feet, 1) if len(words) > 2 else (0.0, float(np.median(feet)))
+    ends = np.array([edges[0, 0], edges[-1, 2]])
+    return TextLine(
+        number=number,
+        text=text,
+        outline=np.array([*upper, *lower[::-1]]),
+        baseline=np.stack([ends, slope * ends + height], axis=1),
+    )
+
+
 def _standard_split(folder: Path) -> dict[str, str]:
     """The split of each line id; empty without the lists of ids."""
     split_of: dict[str, str] = {}
@@ -108,32 +176,42 @@ def _from_index(folder: Path, index: Path, height: int) -> Iterator[Line | Refus
 
 def _from_forms(folder: Path, forms: list[Path], height: int) -> Iterator[Line | Refused]:
     for path in forms:
-        form = _parse(path)
-        form_id = form.get("id", path.stem)
-        if not _FORM_ID.fullmatch(form_id):
-            raise UserError(
-                f"{path.name}: the form's id is {form_id!r}; expected one such as a01-000u, copy the file again"
-            )
-        image_path = folder / "forms" / f"{form_id}.png"
-        if not image_path.is_file():
-            raise UserError(
-                f"the image of {path.name} is missing; put {image_path.name} into {image_path.parent.name}/"
-            )
+        form, image_path = _form(folder, path)
         image_HW = load_image(image_path)
         for line in form.iterfind("handwritten-part/line"):
             name, group = line.get("id", ""), form.get("writer-id", path.stem)
             boxes = _boxes(path, name, line)
-            if not len(boxes):
-                yield Refused(name=name, reason="has no boxes")
+            tall, wide = image_HW.shape
+            if (reason := _boxes_refused(boxes, wide, tall)) is not None:
+                yield Refused(name=name, reason=reason)
                 continue
             left, top = boxes[:, :2].min(axis=0) - _EDGE
             right, bottom = boxes[:, 2:].max(axis=0) + _EDGE
-            tall, wide = image_HW.shape
-            if left < -_EDGE or top < -_EDGE or right > wide + _EDGE or bottom > tall + _EDGE:
-                yield Refused(name=name, reason=f"its boxes lie outside the {wide}×{tall} image")
-                continue
             cut_HW = image_HW[max(0, top) : bottom, max(0, left) : right]
             yield _made(cut_HW, height, text=_text(line.get("text", "")), name=name, group=group)
+
+
+def _boxes_refused(boxes: np.ndarray, wide: int, tall: int) -> str | None:
+    """Why a line with these boxes cannot be used; None if it can."""
+    if not len(boxes):
+        return "has no boxes"
+    if boxes[:, :2].min() < 0 or boxes[:, 2].max() > wide or boxes[:, 3].max() > tall:
+        return f"its boxes lie outside the {wide}×{tall} image"
+    return None
+
+
+def _form(folder: Path, path: Path) -> tuple[Element, Path]:
+    """A form's XML and the path of its image."""
+    form = _parse(path)
+    form_id = form.get("id", path.stem)
+    if not _FORM_ID.fullmatch(form_id):
+        raise UserError(
+            f"{path.name}: the form's id is {form_id!r}; expected one such as a01-000u, copy the file again"
+        )
+    image_path = folder / "forms" / f"{form_id}.png"
+    if not image_path.is_file():
+        raise UserError(f"the image of {path.name} is missing; put {image_path.name} into {image_path.parent.name}/")
+    return form, image_path
 
 
 def _parse(path: Path) -> Element:
@@ -154,11 +232,11 @@ def _text(text: str) -> str:
     return unescape(text, {"&quot;": '"', "&apos;": "'"})
 
 
-def _boxes(path: Path, name: str, line: Element) -> np.ndarray:
-    """Left, top, right and bottom of each component of the line, in pixels of the form."""
+def _boxes(path: Path, name: str, element: Element, components: str = "word/cmp") -> np.ndarray:
+    """Left, top, right and bottom of each component of a line, or of a word, in pixels of the form."""
     try:
         numbers = [
-            [int(cmp.get(key, "")) for key in ("x", "y", "width", "height")] for cmp in line.iterfind("word/cmp")
+            [int(cmp.get(key, "")) for key in ("x", "y", "width", "height")] for cmp in element.iterfind(components)
         ]
     except ValueError:
         raise UserError(

@@ -18,6 +18,7 @@ from PIL import Image, ImageFilter
 from common.data.xml_pages import Points
 
 Levels = UInt8[np.ndarray, "H W"]
+Other = UInt8[np.ndarray, "_ _"]
 
 SMALLEST, LARGEST = 0.6, 1.5
 """Scales of a page: a photo may show a page with much around it, or a part of one."""
@@ -85,7 +86,7 @@ def crop(size: tuple[int, int], largest: tuple[int, int], rng: np.random.Generat
     return Change(size=(rows, columns), matrix_22=np.eye(2), shift_2=np.array([-right, -down], dtype=np.float64))
 
 
-def change_ink(image_HW: Levels, through_HW: Levels | None, rng: np.random.Generator) -> UInt8[np.ndarray, "H W"]:
+def change_ink(image_HW: Levels, through_HW: Other | None, rng: np.random.Generator) -> UInt8[np.ndarray, "H W"]:
     """Change ink, sharpness and grain of a page at random.
 
     Args:
@@ -109,7 +110,7 @@ def change_ink(image_HW: Levels, through_HW: Levels | None, rng: np.random.Gener
     return np.clip(changed, 0, 255).astype(np.uint8)
 
 
-def _covering(image_HW: Levels, size: Sequence[int]) -> UInt8[np.ndarray, "_ _"]:
+def _covering(image_HW: Other, size: Sequence[int]) -> UInt8[np.ndarray, "_ _"]:
     """The upper left part of the image in this size, with paper where the image has ended."""
     rows, columns = size
     part = image_HW[:rows, :columns]

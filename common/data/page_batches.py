@@ -79,7 +79,7 @@ class Truth:
         )
 
 
-def rounded_up(size: Sequence[float], step: int) -> tuple[int, int]:
+def rounded_up(size: Sequence[float | int], step: int) -> tuple[int, int]:
     """Rows and columns, rounded up to multiples of `step`."""
     rows, columns = (math.ceil(length / step) * step for length in size)
     return rows, columns
@@ -109,6 +109,11 @@ class PageBatches(Batches[PageBatch, Order]):
     def batch(self, epoch: int, index: int) -> PageBatch:
         pages = [self._page(epoch, int(i)) for i in self.order_of(epoch)[index]]
         return page_batch([image for image, _ in pages], [targets for _, targets in pages], size=self.shape)
+
+    def example(self, epoch: int, index: int) -> PageBatch:
+        """The page at `index` of the split, as a batch of its own, as it is in an epoch."""
+        image, targets = self._page(epoch, index)
+        return page_batch([image], [targets], size=self.shape)
 
     def draw_order(self, rng: np.random.Generator) -> Order:
         shuffled_N = rng.permutation(self.examples)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,9 +109,9 @@ class PageSplit:
             pictures=_Chosen(self.pictures, indices),
             images=_Chosen(self.images, indices),
             scales_N=self.scales_N[indices],
-            lines=[self.lines[i] for i in indices.tolist()],
-            unknown=[self.unknown[i] for i in indices.tolist()],
-            names=[self.names[i] for i in indices.tolist()],
+            lines=[self.lines[int(i)] for i in indices],
+            unknown=[self.unknown[int(i)] for i in indices],
+            names=[self.names[i] for i in indices],
             writers_N=None if self.writers_N is None else self.writers_N[indices],
         )
 
@@ -136,23 +136,80 @@ def joined(first: PageSplit, second: PageSplit) -> PageSplit:
 
 
 @dataclass(kw_only=True)
-class _Found:
-    """What was found in the files of a folder."""
+class FoundPages:
+    """Pages that were found in files, and why others cannot be used."""
 
     makers: list[Callable[[], Picture]] = field(default_factory=list)
-    scales: list[float] = field(default_factory=list)
+    """Load the picture of each page."""
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Width and height of each picture, pixels."""
     lines: list[tuple[TextLine, ...]] = field(default_factory=list)
     unknown: list[tuple[Points, ...]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
-    readable: dict[str, int] = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str,
+        maker: Callable[[], Picture],
+        size: tuple[int, int],
+        lines: Sequence[TextLine],
+        unknown: Sequence[Points] = (),
+    ) -> None:
+        """Add a page. A page without lines is refused: nobody has marked its lines, which does not mean it has none."""
+        if not lines:
+            self.refused.append(Refused(name=name, reason="the page has no lines"))
+            return
+        self.makers.append(maker)
+        self.sizes.append(size)
+        self.lines.append(tuple(lines))
+        self.unknown.append(tuple(unknown))
+        self.names.append(name)
+
+    def dataset(
+        self, name: str, *, side: int, writer_of: Mapping[str, str], split_of: Mapping[str, str]
+    ) -> PageDataset:
+        """The pages as a data set.
+
+        Args:
+            name: name of the data set.
+            side: size of the page images, see `page_image`.
+            writer_of: the writer of each page, by the page's name.
+            split_of: train, validation or test, by the page's name. A page in none of them is left out.
+
+        Raises:
+            UserError: a split has no page.
+        """
+        writers = [writer_of[page] for page in self.names]
+        whole = page_split(
+            pictures=LazyImages(self.makers, keep=False),
+            side=side,
+            scales=[page_scale(size, side) for size in self.sizes],
+            lines=self.lines,
+            unknown=self.unknown,
+            names=self.names,
+            writers_N=np.searchsorted(sorted(set(writers)), writers),
+        )
+        splits = {}
+        for split in SPLITS:
+            chosen = [i for i, page in enumerate(self.names) if split_of.get(page) == split]
+            if not chosen:
+                raise UserError(f"the {split} split of {name} has no page with lines; give more pages")
+            splits[split] = whole.take(np.array(chosen, dtype=np.int64))
+        return PageDataset(
+            name=name,
+            charset=Charset(()),  # a finder reads no text
+            train=splits["train"],
+            validation=splits["validation"],
+            test=splits["test"],
+            refused=tuple(self.refused),
+            clipped=tuple(self.clipped),
+        )
 
 
 def load(folder: Path, *, side: int, writer_pattern: str = "") -> PageDataset:
     """Load the pages under a folder, with the same splits as `pages.load`. Pictures are read when they are needed.
-
-    A page without lines is refused: nobody has marked its lines, and they are not known to be none.
 
     Args:
         folder: the folder with the XML files and their images, or with subfolders of them.
@@ -160,39 +217,36 @@ def load(folder: Path, *, side: int, writer_pattern: str = "") -> PageDataset:
         writer_pattern: as in `pages.load`.
 
     Raises:
-        UserError: as `pages.load` raises it, but a damaged picture is reported when it is needed.
+        UserError: as `pages.load` raises it, but a damaged picture is reported when it is needed. A split has no page.
     """
     files = find_pages(folder, writer_pattern)
-    found = _Found()
-    for name, file in files.files.items():
-        _add(found, name, file, side)
-    split_of = files.splits(found.readable)
-    writers = [files.writers[name] for name in found.names]
-    whole = page_split(
-        pictures=LazyImages(found.makers, keep=False),
-        side=side,
-        scales=found.scales,
-        lines=found.lines,
-        unknown=found.unknown,
-        names=found.names,
-        writers_N=np.searchsorted(sorted(set(writers)), writers),
-    )
-    train, validation, test = (
-        whole.take(np.array([i for i, name in enumerate(found.names) if split_of[name] == split], dtype=np.int64))
-        for split in SPLITS
-    )
-    for name, split in zip(SPLITS, (train, validation, test), strict=True):
-        if not len(split):
-            raise UserError(f"the {name} split of {folder} has no page with lines; give more pages")
-    return PageDataset(
-        name="pages",
-        charset=Charset(()),  # a finder reads no text
-        train=train,
-        validation=validation,
-        test=test,
-        refused=tuple(found.refused),
-        clipped=tuple(found.clipped),
-    )
+    found = FoundPages()
+    readable = {name: _add(found, name, file) for name, file in files.files.items()}
+    return found.dataset("pages", side=side, writer_of=files.writers, split_of=files.splits(readable))
+
+
+def _add(found: FoundPages, name: str, file: Path) -> int:
+    """Add the page of a file. The result is the number of its lines that can be read."""
+    page = read_page(file)
+    size = page_size(file, page)
+    lines: list[TextLine] = []
+    unknown: list[Points] = []
+    readable = 0
+    outline_of = {f"{name}, line {line.number}": line.outline for line in page.lines}
+    for checked in checked_lines(name, page, size):
+        if isinstance(checked, CheckedLine):
+            readable += not checked.unreadable
+            if len(checked.line.baseline) >= 2:
+                lines.append(checked.line)
+                if checked.clipped:
+                    found.clipped.append(checked.name)
+                continue
+            checked = Refused(name=checked.name, reason="has no baseline")
+        found.refused.append(checked)
+        if len(outline_of[checked.name]) >= 3:
+            unknown.append(outline_of[checked.name])
+    found.add(name, lambda: load_page(file)[0], size, lines, unknown)
+    return readable
 
 
 def page_split(
@@ -219,33 +273,3 @@ def page_split(
         names=names,
         writers_N=writers_N,
     )
-
-
-def _add(found: _Found, name: str, file: Path, side: int) -> None:
-    page = read_page(file)
-    size = page_size(file, page)
-    lines: list[TextLine] = []
-    unknown: list[Points] = []
-    readable = 0
-    outline_of = {f"{name}, line {line.number}": line.outline for line in page.lines}
-    for checked in checked_lines(name, page, size):
-        if isinstance(checked, CheckedLine):
-            readable += not checked.unreadable
-            if len(checked.line.baseline) >= 2:
-                lines.append(checked.line)
-                if checked.clipped:
-                    found.clipped.append(checked.name)
-                continue
-            checked = Refused(name=checked.name, reason="has no baseline")
-        found.refused.append(checked)
-        if len(outline_of[checked.name]) >= 3:
-            unknown.append(outline_of[checked.name])
-    found.readable[name] = readable
-    if not lines:
-        found.refused.append(Refused(name=name, reason="the page has no lines"))
-        return
-    found.makers.append(lambda: load_page(file)[0])
-    found.scales.append(page_scale(size, side))
-    found.lines.append(tuple(lines))
-    found.unknown.append(tuple(unknown))
-    found.names.append(name)

@@ -144,6 +144,7 @@ SOURCES: dict[str, Source] = {
         sizes="6,161 + 1,840 validation + 1,861 test lines in the standard split, which separates writers",
         holds="lines",
         load=lambda path, height, _: iam_lines.load(_own("iam_lines", path), height=height),
+        load_pages=lambda path, side, _: iam_lines.load_pages(_own("iam_lines", path), side=side),
     ),
     "pages": Source(
         description="your own page images with ALTO 2 to 4 or PAGE 2013 to 2019 XML beside them",

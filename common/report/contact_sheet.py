@@ -13,8 +13,11 @@ from jaxtyping import UInt8
 
 from common.data.characters import CharacterDataset, CharacterSplit
 from common.data.lines import LineDataset, LineSplit
+from common.data.page_dataset import PageDataset, PageSplit
+from common.data.page_targets import CORE, ENDS
 from common.errors import UserError
 from common.sampling import evenly
+from common.spec import UNetSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +27,8 @@ _ACROSS = 16  # examples per class
 _MOST_ROWS = 32  # classes below each other
 _GAP = 2  # pixels between images
 _LINES = 8  # lines per split
-_EPOCHS = 3  # augmented versions per line
+_EPOCHS = 3  # augmented versions per line or page
+_PAGES = 4  # pages per split
 _SPLITS = {"train": "#4c72b0", "validation": "#dd8452", "test": "#55a868"}
 
 
@@ -109,8 +113,78 @@ def augmentation_sheet(dataset: LineDataset, path: Path) -> None:
     _save(figure, path)
 
 
-SHEETS: dict[str, Callable[[Any, Path], None]] = {"characters": characters_sheet, "lines": lines_sheet}
+def pages_sheet(dataset: PageDataset, path: Path) -> None:
+    """Write a PNG of pages of each split, with the outlines and the baselines of their lines.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.collections import LineCollection  # slow to import
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * _PAGES, 5.6 * len(_SPLITS) + 0.6), layout="constrained", facecolor="white")
+    figure.suptitle(f"{dataset.name}: pages and their lines", fontsize=18, fontweight="bold")
+    parts = figure.subfigures(len(_SPLITS), 1, squeeze=False)[:, 0]
+    for below, (name, colour) in zip(parts, _SPLITS.items(), strict=True):
+        split = dataset.split(name)
+        below.suptitle(_amount(name, split, "pages"), fontsize=13, color=colour)
+        grid = below.subplots(1, _PAGES, squeeze=False)[0]
+        for axes in grid:
+            axes.set_axis_off()
+        for axes, i in zip(grid, evenly(len(split), _PAGES), strict=False):
+            scale = float(split.scales_N[i])
+            axes.imshow(split.images[i], cmap="gray_r", vmin=0, vmax=255)
+            around = [np.concatenate([line.outline, line.outline[:1]]) * scale for line in split.lines[i]]
+            under = [line.baseline * scale for line in split.lines[i]]
+            axes.add_collection(LineCollection(around, colors="tab:orange", linewidths=0.6))
+            axes.add_collection(LineCollection(under, colors=colour, linewidths=1.2))
+            axes.set_title(f"{split.names[i]}: {len(under)} lines", fontsize=9, parse_math=False)
+    _save(figure, path)
+
+
+def page_augmentation_sheet(dataset: PageDataset, path: Path) -> None:
+    """Write a PNG of training pages, each beside its augmented versions of the first epochs with seed 0.
+
+    Over each version are the maps that a finder learns: the cores of the lines in blue, their ends in red.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to import
+
+    from common.data.page_batches import PageBatches
+
+    chosen = evenly(len(dataset.train), _PAGES)
+    split = dataset.train.take(np.array(chosen))
+    batches = PageBatches(split, batch_size=1, seed=0, spec=UNetSpec())
+    figure = Figure(figsize=(4.2 * (1 + _EPOCHS), 5.2 * len(split) + 0.6), layout="constrained", facecolor="white")
+    figure.suptitle(f"{dataset.name}: training pages and their augmentation", fontsize=18, fontweight="bold")
+    grid = figure.subplots(len(split), 1 + _EPOCHS, squeeze=False)
+    for i, row in enumerate(grid):
+        row[0].imshow(split.images[i], cmap="gray_r", vmin=0, vmax=255)
+        for epoch, axes in enumerate(row[1:]):
+            batch = batches.example(epoch, i)
+            rows, columns = batch.sizes_B2[0]
+            core_hw, ends_hw = (batch.targets_BhwM[0, ..., m].repeat(2, axis=0).repeat(2, axis=1) for m in (CORE, ENDS))
+            paper_HW = 1 - batch.images_BHW1[0, :, :, 0]
+            red_HW, green_HW, blue_HW = paper_HW * (1 - 0.5 * core_hw), paper_HW * (1 - 0.5 * ends_hw), paper_HW * 1
+            blue_HW = blue_HW * (1 - 0.5 * ends_hw)
+            axes.imshow(np.stack([red_HW, green_HW, blue_HW], axis=2)[:rows, :columns])
+        for axes in row:
+            axes.set_axis_off()
+    for axes, title in zip(grid[0], ("original", *(f"epoch {n + 1}" for n in range(_EPOCHS))), strict=True):
+        axes.set_title(title, fontsize=13)
+    _save(figure, path)
+
+
+SHEETS: dict[str, Callable[[Any, Path], None]] = {
+    "characters": characters_sheet,
+    "lines": lines_sheet,
+    "pages": pages_sheet,
+}
 """Task to the function that draws its contact sheet."""
+AUGMENTED: dict[str, Callable[[Any, Path], None]] = {"lines": augmentation_sheet, "pages": page_augmentation_sheet}
+"""Task to the function that draws examples beside their augmented versions."""
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -123,7 +197,7 @@ def _save(figure: Figure, path: Path) -> None:
         ) from None
 
 
-def _amount(name: str, split: CharacterSplit | LineSplit, what: str = "") -> str:
+def _amount(name: str, split: CharacterSplit | LineSplit | PageSplit, what: str = "") -> str:
     writers = "" if split.writers_N is None else f" by {len(np.unique(split.writers_N)):,} writers"
     return f"{name}: {len(split):,}{' ' if what else ''}{what}{writers}"
 

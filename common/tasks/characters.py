@@ -35,9 +35,13 @@ class Characters:
     measure = ACCURACY
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
-        for flag, given in (("--train.augment", train.augment), ("--data.writer-pattern", config.writer_pattern)):
+        for flag, holds, given in (
+            ("--train.augment", "lines", train.augment),
+            ("--data.writer-pattern", "lines", config.writer_pattern),
+            ("--data.drawn-pages", "pages", config.drawn_pages),
+        ):
             if given:
-                raise UserError(f"{flag} is for lines, and {spec.rung} reads characters; leave it out")
+                raise UserError(f"{flag} is for {holds}, and {spec.rung} reads characters; leave it out")
 
     def load(self, data: str, spec: Spec, config: DataConfig) -> CharacterDataset:
         from common.data import sources  # imports Pillow

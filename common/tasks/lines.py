@@ -47,6 +47,8 @@ class Lines:
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
             raise UserError(f"--data.balance is for characters, and {spec.rung} reads lines; leave it out")
+        if config.drawn_pages:
+            raise UserError(f"--data.drawn-pages is for pages, and {spec.rung} reads lines; leave it out")
 
     def load(self, data: str, spec: Spec, config: DataConfig) -> LineDataset:
         """Load lines, and refuse those that a model cannot learn from.

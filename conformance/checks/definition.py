@@ -10,7 +10,7 @@ from common.batch import Batch
 from common.spec import LineSpec, Spec
 from conformance import golden, line_oracle, oracle
 from conformance.checks.subject import Subject, formulas_fit, golden_run, oracle_of
-from conformance.tolerances import Mismatch
+from conformance.tolerances import Mismatch, tolerance
 
 
 def logits_match_the_definition(subject: Subject) -> float:
@@ -40,12 +40,13 @@ def _slopes_match(subject: Subject, spec: Spec) -> float:
     loss, gradients = subject.model(spec).loss_and_gradients(batch)
     worst = subject.hold("loss", {"loss": np.array(loss)}, {"loss": np.array(loss_of(spec, weights, batch))})
     rng = np.random.default_rng(5)
+    # a difference quotient of width 1e-5 is correct to about 1e-9 of the loss; Keras's CTC is not
+    limit = max(1e-7, tolerance("gradients", subject.dtype, subject.worker.implementation, subject.rung).limit)
     for name, gradient in gradients.items():
         direction = rng.standard_normal(gradient.shape)
         expected = oracle.slope(lambda moved: loss_of(spec, moved, batch), weights, name, direction)
         actual = float((gradient * direction).sum())
-        # a difference quotient of width 1e-5 is correct to about 1e-9 of the loss
-        if not abs(actual - expected) <= 1e-7 * max(1.0, abs(expected)):
+        if not abs(actual - expected) <= limit * max(1.0, abs(expected)):
             raise Mismatch(f"the slope of the loss along {name} is {actual!r}, by finite differences {expected!r}")
         worst = max(worst, abs(actual - expected))
     return worst

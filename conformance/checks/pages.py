@@ -39,7 +39,7 @@ def page_reading_does_not_depend_on_its_batch(subject: Subject, spec: UNetSpec) 
 
 
 def page_corners_agree(subject: Subject) -> float:
-    """The loss where no pixel counts, of empty maps, of full maps and of pages of 1×1 equals that of the definition.
+    """The loss where no pixel counts, of empty maps, of full maps and of a page of 1×1 equals that of the definition.
 
     The gradients are compared with the reference's, which are compared with finite differences elsewhere.
     """
@@ -51,26 +51,29 @@ def page_corners_agree(subject: Subject) -> float:
         loss, gradients = model.loss_and_gradients(batch)
         _, expected = reference.loss_and_gradients(batch)
         of_definition = page_oracle.loss(spec, weights, batch)
-        worst = max(worst, subject.hold("loss", {f"loss, {name}": np.array(loss)}, {f"loss, {name}": of_definition}))
+        worst = max(
+            worst, subject.hold("loss", {f"loss, {name}": np.array(loss)}, {f"loss, {name}": np.array(of_definition)})
+        )
         worst = max(worst, subject.hold("gradients", gradients, expected))
     return worst
 
 
 def _corners(spec: UNetSpec) -> dict[str, PageBatch]:
     """Batches of one shape, so that frameworks that compile do so once."""
-    usual = page_batch(spec, golden_pages(spec, 2))
-    dot = golden_pages(spec, 2)
-    dots = GoldenPages(
-        images=[image[:1, :1] | 1 for image in dot.images],
-        targets=[target[:1, :1] for target in dot.targets],
-        counts=[np.ones((1, 1), np.uint8) for _ in dot.counts],
-    )
+    # several pages: over the few pixels of one, the gradient of batch norm is lost in float32's rounding
+    pages = golden_pages(spec, 5)
+    usual = page_batch(spec, pages)
     _, rows, columns, _ = usual.images_BHW1.shape
+    dot = GoldenPages(
+        images=[np.full((1, 1), 255, np.uint8), *pages.images[1:]],
+        targets=[np.ones((1, 1, spec.num_maps), np.uint8), *pages.targets[1:]],
+        counts=[np.ones((1, 1), np.uint8), *pages.counts[1:]],
+    )
     return {
         "no pixel counts": replace(usual, counts_Bhw=np.zeros_like(usual.counts_Bhw)),
         "empty maps": replace(usual, targets_BhwM=np.zeros_like(usual.targets_BhwM)),
         "full maps": replace(usual, targets_BhwM=np.ones_like(usual.targets_BhwM)),
-        "pages of 1×1": page_batch(spec, dots, rows=rows, columns=columns),
+        "a page of 1×1": page_batch(spec, dot, rows=rows, columns=columns),
     }
 
 

@@ -230,27 +230,28 @@ def _loss(
     implementation: str, rung: ModuleType, logits_BTK: Any, frames_B: Any, labels_BL: Any, lengths_B: Any
 ) -> float:
     """The loss of a rung for a model that returns these logits. A frame is one column wide."""
-    same = SimpleNamespace(frames=lambda widths_B: widths_B)
     if implementation == "keras":
-        return float(rung.LSTMCTC.line_loss(SimpleNamespace(spec=same), (None, frames_B), labels_BL, logits_BTK))
+        return float(rung.ctc_loss(labels_BL, logits_BTK, frames_B))
     batch = frames_B, labels_BL, lengths_B
     if implementation == "pytorch":
         import torch
 
         logits_BTK, *batch = (torch.from_numpy(array) for array in (logits_BTK, *batch))
+        of_frames = batch[0]  # each line's number of frames
     else:
         import jax.numpy as jnp
 
         logits_BTK, *batch = (jnp.asarray(array) for array in (logits_BTK, *batch))
-
-    class Model:
-        spec = stem = same
-
-        def __call__(self, *_: Any, **__: Any) -> Any:
-            return logits_BTK
-
+        of_frames = jnp.arange(logits_BTK.shape[1]) < batch[0][:, None]  # the mask that keeps each line's own
+    model = SimpleNamespace(
+        spec=SimpleNamespace(frames=lambda widths_B: widths_B),
+        stem=lambda *_, **__: (None, of_frames),
+        read=lambda *_, **__: logits_BTK,
+        shortcut=None,
+        shortcut_weight=0,
+    )
     loss = rung.loss if implementation == "pytorch" else rung.loss_fn
-    return float(loss(Model(), None, *batch))
+    return float(loss(model, None, *batch))
 
 
 def test_ctc_loss_class_of_keras_takes_the_padding_for_frames() -> None:
