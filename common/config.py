@@ -38,12 +38,12 @@ class TrainConfig:
     """Precision of the convolutions and matrix products in training. bfloat16 is for PyTorch only. Parameters, batch
     norm, softmax and losses stay in float32."""
     augment: bool = False
-    """Lines only: change the shape, the pen and the ink of each training line anew in every epoch."""
+    """Lines and pages: change the shape and the ink of each training example anew in every epoch."""
     augment_shear: float = 0.25
-    """Largest slant that `augment` adds, columns per row: 0.25 is 14°."""
+    """Lines only: largest slant that `augment` adds, columns per row: 0.25 is 14°."""
     augment_elastic: float = 0.0
-    """Elastic distortion by `augment`: standard deviation of the points of a grid, in heights of the line. 0.03 bends
-    letters visibly."""
+    """Lines only: elastic distortion by `augment`: standard deviation of the points of a grid, in heights of the line.
+    0.03 bends letters visibly."""
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size"):

@@ -16,13 +16,14 @@ class Compare:
     out: Path
     """The report folder; an interrupted report of the same flags is continued."""
     tier: Literal["first", "quick", "full"] = "first"
-    """first: a first look in ten minutes; quick: the published comparison, in twenty; full: hours of training."""
+    """first: a first look in ten minutes; quick: the published comparison, in twenty-five; full: hours of training."""
     rungs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Rungs to compare; by default all that read the data."""
     frameworks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Frameworks to compare; by default all that are registered."""
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
-    """NAME or NAME:FOLDER, see `fourhands data list`; by default ink for characters and ink_lines for lines."""
+    """NAME or NAME:FOLDER, see `fourhands data list`; by default ink for characters, ink_lines for lines
+    and ink_pages for pages."""
 
     def __call__(self) -> int:
         """Write the report; the exit code is 1 if anything failed."""

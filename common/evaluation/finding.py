@@ -11,6 +11,7 @@ Source of the measure: after Grüning et al. 2018, "READ-BAD", but one to one, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -244,9 +245,26 @@ class FindingEvaluation(MapEvaluation):
         return self._sample(self.f1_N, limit, mistakes)
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """The arrays of predictions.npz: in addition, the true, the found and the matched lines of each page."""
+        """The arrays of predictions.npz: in addition, the true, the found and the matched lines of each page.
+
+        `true`, `found` and `matched` are their numbers. `true_lines` and `found_lines` are their baselines, see
+        `baselines_text`.
+        """
         counts = np.array([(page.true, page.found, len(page.pairs)) for page in self.findings], np.int64).reshape(-1, 3)
-        return super().predictions() | dict(zip(("true", "found", "matched"), counts.T, strict=True))
+        scaled = [
+            [line.baseline * scale for line in lines]
+            for lines, scale in zip(self.split.lines, self.split.scales_N, strict=True)
+        ]
+        texts = {
+            "true_lines": np.array([baselines_text(baselines) for baselines in scaled], str),
+            "found_lines": np.array([baselines_text([line.baseline for line in lines]) for lines in self.found], str),
+        }
+        return super().predictions() | dict(zip(("true", "found", "matched"), counts.T, strict=True)) | texts
+
+
+def baselines_text(baselines: Sequence[Points]) -> str:
+    """Baselines as JSON: a list of points [x, y] per line, in whole pixels."""
+    return json.dumps([np.rint(points).astype(int).tolist() for points in baselines], separators=(",", ":"))
 
 
 def evaluate_finder(recognizer: Recognizer, spec: UNetSpec, split: PageSplit) -> FindingEvaluation:

@@ -16,23 +16,13 @@ from common.charset import Charset
 from common.data.page_dataset import PageSplit, Picture
 from common.data.pages import cut_line, page_darkness
 from common.data.xml_pages import Points, TextLine
-from common.evaluation.finding import PageFinding, match_lines, outline_mask
-from common.evaluation.pages import PARTS, Line, PageScore, distance_of, page_figures, score_page
-from common.metrics import bootstrap_interval, error_rate
+from common.evaluation.finding import PageFinding, finding_figures, page_finding
+from common.evaluation.pages import PARTS, Line, PageScore, page_figures, score_page
 from common.reading.finding import FoundLine, find_lines
 from common.reading.lines import spec_of
 from common.reading.page import PageReading, read_found, read_images
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
-
-_MASK = 1000  # pixels of the longer side of a page on which the areas of outlines are compared
-
-
-@dataclass(frozen=True)
-class Outlined:
-    """A polygon, in the form of a line."""
-
-    outline: Points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +124,7 @@ def read_pages(
         truth: list[Line] = [*split.lines[i], *_of_unknown_text(split.unknown[i])]
         yield PageResult(
             name=name,
-            finding=page_finding(split.lines[i], found, split.unknown[i], picture_HW.shape),
+            finding=page_finding(split.lines[i], found, split.unknown[i], (picture_HW.shape[0], picture_HW.shape[1])),
             score=score_page(truth, reading.lines, read_own_lines(recognizer, charset, picture_HW, truth, search)),
             found=tuple(found),
             reading=reading,
@@ -153,54 +143,6 @@ def read_own_lines(
     cut = [cut_line(dark_HW, line.outline, line.baseline, height) for line in lines]
     readings = iter(read_images(recognizer, charset, [image for image in cut if image is not None], search))
     return [None if image is None else next(readings).text for image in cut]
-
-
-def page_finding(
-    true: Sequence[TextLine], found: Sequence[FoundLine], unknown: Sequence[Points], size: tuple[int, int]
-) -> PageFinding:
-    """How well the lines of a page were found.
-
-    A found line without a true line does not count if the middle of its baseline lies where the truth is not known.
-
-    Args:
-        true: the true lines.
-        found: the lines that were found.
-        unknown: polygons within which the truth is not known.
-        size: rows and columns of the picture.
-    """
-    pairs = match_lines(true, found, distance_of(true))
-    scale = min(1.0, _MASK / max(size))
-    small = round(size[0] * scale), round(size[1] * scale)
-    known_HW = ~outline_mask([Outlined(polygon) for polygon in unknown], small, scale)
-    true_HW, found_HW = (outline_mask(lines, small, scale) & known_HW for lines in (true, found))
-    matched = {j for _, j in pairs}
-    middles = np.array([line.baseline.mean(axis=0) * scale for line in found]).reshape(-1, 2)
-    x, y = np.clip(np.rint(middles), 0, np.array(small[::-1]) - 1).astype(int).T
-    counted = [j for j in range(len(found)) if j in matched or known_HW[y[j], x[j]]]
-    return PageFinding(
-        true=len(true),
-        found=len(counted),
-        pairs=pairs,
-        common_pixels=int(np.count_nonzero(true_HW & found_HW)),
-        all_pixels=int(np.count_nonzero(true_HW | found_HW)),
-    )
-
-
-def finding_figures(findings: Sequence[PageFinding], writers_N: Int[np.ndarray, "N"] | None) -> dict[str, Any]:
-    """Precision, recall and F1 of the lines, and the intersection over union of their outlines, with 95% intervals."""
-    true_N, found_N, right_N, common_N, all_N = np.array(
-        [(f.true, f.found, len(f.pairs), f.common_pixels, f.all_pixels) for f in findings], dtype=np.int64
-    ).T
-    figures: dict[str, Any] = {}
-    for name, counts_N, of_N in (
-        ("precision", right_N, found_N),
-        ("recall", right_N, true_N),
-        ("f1", 2 * right_N, true_N + found_N),
-        ("outline_iou", common_N, all_N),
-    ):
-        figures[name] = error_rate(counts_N, of_N)
-        figures[f"{name}_interval"] = list(bootstrap_interval(counts_N, writers_N, lengths_N=of_N))
-    return figures | {"lines_true": int(true_N.sum()), "lines_found": int(found_N.sum())}
 
 
 def _of_unknown_text(outlines: Sequence[Points]) -> list[TextLine]:

@@ -14,9 +14,9 @@ from rapidfuzz.distance import Levenshtein
 
 from common.data.text import normalised
 from common.data.xml_pages import Points
+from common.evaluation.finding import distance_of
 from common.evaluation.matching import assign_lines
 from common.metrics import bootstrap_interval, error_rate
-from common.reading.order import line_distance
 
 UNREADABLE = "><"
 """The mark of a stretch that the transcriber could not read."""
@@ -53,6 +53,7 @@ class Line(Protocol):
 class Placed:
     """A line with a baseline that is known."""
 
+    outline: Points
     baseline: Points
 
 
@@ -135,7 +136,7 @@ def score_page(truth: Sequence[Line], read: Sequence[Line], own: Sequence[str | 
     texts, said = ([normalised(line.text) for line in lines] for lines in (truth, read))
     cut = [None if text is None else normalised(text) for text in own]
     true, found = ([baseline_of(line) for line in lines] for lines in (truth, read))
-    matches = assign_lines(true, found, distance_of(truth))
+    matches = assign_lines(true, found, distance_of([Placed(line.outline, baseline_of(line)) for line in truth]))
 
     known = [i for i, text in enumerate(texts) if text and UNREADABLE not in text]
     groups = [([i for i in lines if i in known], pieces) for lines, pieces in matches.groups]
@@ -174,17 +175,6 @@ def score_page(truth: Sequence[Line], read: Sequence[Line], own: Sequence[str | 
         lines_missed=len(missed),
         lines_invented=len(matches.invented),
         lines_left_out=len(texts) - len(known),
-    )
-
-
-def distance_of(lines: Sequence[Line]) -> float:
-    """The distance of neighbouring lines, pixels: at least 1.
-
-    If no line lies above another, it is estimated: 0.7 of the median height of the outlines.
-    """
-    heights = [float(np.ptp(line.outline[:, 1])) for line in lines if len(line.outline)]
-    return max(
-        1.0, line_distance([Placed(baseline_of(line)) for line in lines]) or 0.7 * float(np.median(heights or [0]))
     )
 
 

@@ -146,7 +146,9 @@ def _line(
     """Baseline and outline of the ink between two paths; None if there is too little of it."""
     rows = np.arange(len(ink_HW))[:, None]
     own_HW = ink_HW & (rows >= upper_W) & (rows < lower_W)
-    columns = np.flatnonzero(_smooth(own_HW.sum(axis=0, dtype=np.float64), distance / 2) > 0.5)
+    # specks far from other ink are no end of a line
+    dense_W = _smooth(own_HW.sum(axis=0, dtype=np.float64), distance / 2) > 0.5
+    columns = np.flatnonzero(own_HW.any(axis=0) & dense_W)
     if not len(columns) or columns[-1] - columns[0] < _LEAST_LINE * distance:
         return None
     left, right = int(columns[0]), int(columns[-1])

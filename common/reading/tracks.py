@@ -52,7 +52,7 @@ def tracks_of(scores_hw: Float[np.ndarray, "h w"], threshold: float = THRESHOLD)
         threshold: scores above it belong to a line.
     """
     # columns first, and a row of zeros at the end of each: a run then ends within its column
-    scores_wh = np.pad(scores_hw.T, ((0, 0), (1, 1)))
+    scores_wh = np.ascontiguousarray(np.pad(scores_hw.T, ((0, 0), (1, 1))))
     on_wh = scores_wh > threshold
     starts_R, ends_R = _bounds(on_wh)
     if not len(starts_R):

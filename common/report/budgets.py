@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from common.errors import UserError
 from common.spec import RUNGS
@@ -21,13 +21,15 @@ class Budget:
     learning_rate: float
     """Peak learning rate, chosen by validation; see docs/log.md."""
     target: float
-    """Accuracy or, for lines, CER to reach in validation; the report shows the time until then."""
+    """Accuracy, for lines CER, or for pages F1 to reach in validation; the report shows the time until then."""
     minutes: float
     """Approximate duration of a run on two cores, for the progress bar's estimate of the remaining time."""
     dropout: float | None = None
     """Dropout; None uses the rung's default. With two or three epochs a model learns faster without dropout."""
     max_characters: int = 0
     """Characters of the longest line; lines only."""
+    side: int = 0
+    """Size of the page images, see `UNetSpec.side`; pages only, and 0 takes the rung's default."""
     start: str = ""
     """Rung to take the stem's weights from, trained by the same framework, if that rung is compared as well."""
 
@@ -51,6 +53,7 @@ TIERS: dict[str, dict[str, Budget]] = {
             max_characters=5,
             start="lstm_ctc",
         ),
+        "unet": Budget(examples=96, epochs=2, learning_rate=5e-3, target=0.3, minutes=0.35, side=160),
     },
     "quick": {
         "mlp": Budget(examples=8000, epochs=5, learning_rate=2e-3, target=0.7, minutes=0.2),
@@ -68,6 +71,7 @@ TIERS: dict[str, dict[str, Budget]] = {
             max_characters=5,
             start="lstm_ctc",
         ),
+        "unet": Budget(examples=192, epochs=4, learning_rate=5e-3, target=0.6, minutes=0.8, side=192),
     },
     "full": {
         "mlp": Budget(examples=0, epochs=20, learning_rate=1e-3, target=0.8, minutes=1.5),
@@ -82,6 +86,7 @@ TIERS: dict[str, dict[str, Budget]] = {
             max_characters=32,
             start="lstm_ctc",
         ),
+        "unet": Budget(examples=0, epochs=8, learning_rate=3e-3, target=0.9, minutes=15.0, side=320),
     },
 }
 
@@ -104,7 +109,7 @@ def estimated_minutes(tier: str, rungs: Sequence[str], frameworks: int) -> float
 
 
 def rung_title(rung: str, found: Mapping[str, Any]) -> str:
-    """The heading of a rung's figures. It names the rung, the data and, for lines, the characters of the longest line.
+    """The heading of a rung's figures: the rung, the data, and the characters of the longest line or the size of pages.
 
     Args:
         rung: the rung.
@@ -114,7 +119,9 @@ def rung_title(rung: str, found: Mapping[str, Any]) -> str:
     title = f"{rung} on {budget['data']}"
     if budget["data"].partition(":")[0] in _DRAWN_LINES:
         return f"{title}: lines of at most {budget['max_characters']} characters"
-    if found.get("buckets"):
+    if budget.get("side"):
+        return f"{title}: pages of {budget['side']}² pixels"
+    if found.get("buckets") and RUNGS[rung].task == "lines":
         longest = max(length for _, length in found["buckets"])
         return f"{title}: training lines of at most {longest} characters"
     return title
@@ -134,12 +141,12 @@ def data_of(rungs: Sequence[str], data: str) -> dict[str, str]:
         return {rung: task_of(rung).default_data for rung in rungs or RUNGS}
     from common.data.sources import source_of  # imports Pillow
 
-    name, holds = data.partition(":")[0], source_of(data).holds
-    fits = [rung for rung in RUNGS if task_of(rung).name == holds]
+    name, source = data.partition(":")[0], source_of(data)
+    fits = [rung for rung, spec in RUNGS.items() if source.loader(cast(Any, spec.task)) is not None]
     other = [rung for rung in rungs if rung not in fits]
     if other:
         raise UserError(
-            f"rung {other[0]} does not read {name}, which holds {holds}; compare {' and '.join(fits)} on it, "
+            f"rung {other[0]} does not read {name}, which holds {source.holds}; compare {' and '.join(fits)} on it, "
             "or leave --data out, so that every rung gets data that it reads"
         )
     return dict.fromkeys(rungs or fits, data)

@@ -29,6 +29,8 @@ _STYLES: tuple[_Style, ...] = (
 _TEXT, _LINE = "#010203", "#040506"
 
 Rows = Sequence[dict[str, float]]
+LOSSES = {"images": "nats per image", "lines": "nats per character", "pages": "nats per pixel + Dice loss"}
+"""What the test examples of a task are called, to the unit of its loss."""
 
 
 def learning_charts(
@@ -40,11 +42,11 @@ def learning_charts(
         metrics: framework to the rows of its metrics.jsonl.
         order: every framework of the report; each has the same colour in all charts, even if others are missing.
         target: value of the measure that is drawn as a horizontal line.
-        measure: accuracy or CER.
+        measure: accuracy, CER or F1.
     """
     from matplotlib.ticker import MaxNLocator
 
-    per = "character" if measure.examples == "lines" else "image"
+    unit = LOSSES[measure.examples]
     styles = {name: _STYLES[i % len(_STYLES)] for i, name in enumerate(order)}
 
     def validation(axes: Axes, against: str) -> None:
@@ -71,7 +73,7 @@ def learning_charts(
         for name, rows in metrics.items():
             steps, values = series(rows, "train/loss")
             _line(axes, name, styles, steps, smoothed(values), marked=False)
-        axes.set(xlabel="step", ylabel=f"nats per {per}, smoothed")
+        axes.set(xlabel="step", ylabel=f"{unit}, smoothed")
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
 
     charts = {

@@ -221,7 +221,7 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str], left_out: Lef
         if not complete:
             continue
         dataset = _load(rung, budget)
-        train = task.texts(dataset.train)
+        train = task.texts(dataset.train) if task.name == "lines" else None
         runs = {name: results.open_run(folder, dataset.charset) for name, folder in complete.items()}
         yardstick = runs.get(results.YARDSTICK)
         for name, run in runs.items():
@@ -232,18 +232,18 @@ def _fill(report: dict[str, Any], out: Path, shown: Sequence[str], left_out: Lef
             found["rows"][name] = row | {"read_differently": again, "read_again": of}
             report["versions"] |= run.result["versions"]
         result = next(iter(runs.values())).result
-        # all but the first are for lines only
-        about = ("examples", "characters", "unknown_examples", "buckets", "refused")
+        # most of them are for lines or for pages only
+        about = ("examples", "characters", "unknown_examples", "buckets", "refused", "lines_true")
         found |= {name: result[name] for name in about if name in result}
         found["differences"] = results.differences(runs, task.measure)
-        found["confusions"] = results.confusions(runs)
-        pictures[rung] = pictures_of(runs, settings["frameworks"], budget["target"], dataset.test, task.measure)
+        found["confusions"] = [] if task.name == "pages" else results.confusions(runs)
+        pictures[rung] = pictures_of(runs, settings["frameworks"], budget["target"], dataset.test, task)
     return render(report, pictures, first_look(report, left_out))
 
 
 def _load(rung: str, budget: Mapping[str, Any]) -> AnyDataset:
     """The data of the runs of a rung."""
-    spec = new_spec(rung)
+    spec = new_spec(rung, **({"side": side} if (side := budget.get("side")) else {}))
     config = DataConfig(examples=budget["examples"], max_characters=budget["max_characters"] or 1)
     return task_of(rung).load(budget["data"], spec, config)
 

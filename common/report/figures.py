@@ -52,7 +52,8 @@ def draw_run(folder: Path, metrics: Path, task: Task, evaluation: Evaluation, da
     """
     limit = READINGS[task.name]
     shown = [evaluation.reading(i) for i in evaluation.sample(limit, limit // 2)]
-    title = f"{data}: test {task.measure.examples} and the most confident mistakes"
+    mistakes = "those with the lowest F1" if task.name == "pages" else "the most confident mistakes"
+    title = f"{data}: test {task.measure.examples} and {mistakes}"
     for name, figure in (
         ("curves", sheet_of_curves(read_metrics(metrics), task.measure)),
         ("readings", SHEETS[task.name](shown, title)),

@@ -75,6 +75,8 @@ def train_command(settings: Settings, rung: str, framework: str, folder: Path) -
     command += ["--train.learning-rate", str(budget["learning_rate"])]
     if budget["dropout"] is not None:
         command += ["--spec.dropout", str(budget["dropout"])]
+    if side := budget.get("side"):
+        command += ["--spec.side", str(side)]
     if budget["max_characters"]:
         command += ["--data.max-characters", str(budget["max_characters"])]
     if budget["start"]:

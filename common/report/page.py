@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from markupsafe import Markup
 from PIL import Image
 
 from common.data.dataset import Split
-from common.evaluation.measure import Measure
 from common.formatting import duration, framework_name, percent, significant, visible
 from common.metrics import edit_operations
 from common.report.budgets import rung_title
 from common.report.charts import learning_charts
 from common.report.first import FirstLook
+from common.report.page_cards import page_card
 from common.report.results import Finished, gallery
-from common.tasks import task_of
+from common.tasks import Task, task_of
 
 GALLERIES = {
     "sample": ("A sample", "Test {examples}, spread over the split."),
@@ -36,6 +36,13 @@ GALLERIES = {
     "disagreement": (
         "Where the frameworks disagree",
         "Test {examples} that the frameworks read differently, the most confident readings first.",
+    ),
+}
+PAGE_GALLERIES = GALLERIES | {
+    "worst": ("Worst pages", "Test pages with the most lines that are missed, or that are none, in all frameworks."),
+    "disagreement": (
+        "Where the frameworks disagree",
+        "Test pages on which the numbers of these mistakes differ most.",
     ),
 }
 
@@ -60,13 +67,16 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, Any], first: FirstL
 
 
 def pictures_of(
-    runs: Mapping[str, Finished], order: list[str], target: float, test: Split, measure: Measure
+    runs: Mapping[str, Finished], order: list[str], target: float, test: Split, task: Task
 ) -> dict[str, Any]:
     """Charts and galleries of one rung."""
+    measure, make = task.measure, CARDS[task.name]
     metrics = {name: run.metrics for name, run in runs.items()}
     charts = [{"title": title, "svg": Markup(svg)} for title, svg in learning_charts(metrics, order, target, measure)]
-    cards = {kind: [_card(runs, index, test) for index in chosen] for kind, chosen in gallery(runs).items() if chosen}
-    titles = {kind: (GALLERIES[kind][0], GALLERIES[kind][1].format(examples=measure.examples)) for kind in cards}
+    chosen_of = gallery(runs, ROOM[task.name], by_spread=task.name == "pages")
+    cards = {kind: [make(runs, index, test) for index in chosen] for kind, chosen in chosen_of.items() if chosen}
+    said = PAGE_GALLERIES if task.name == "pages" else GALLERIES
+    titles = {kind: (said[kind][0], said[kind][1].format(examples=measure.examples)) for kind in cards}
     return {"charts": charts, "galleries": [(*titles[kind], cards[kind]) for kind in cards]}
 
 
@@ -104,11 +114,26 @@ def _card(runs: Mapping[str, Finished], index: int, test: Split) -> dict[str, An
         }
         for name, run in runs.items()
     ]
-    return {"image": _data_uri(test.image(index)), "truth": truth, "readings": readings}
+    return {"image": _data_uri(255 - test.image(index)), "truth": truth, "readings": readings}
 
 
-def _data_uri(image_HW: UInt8[np.ndarray, "H W"]) -> str:
-    """The image as dark ink on white, as a PNG in a data URI."""
+def _page_card(runs: Mapping[str, Finished], index: int, test: Split) -> dict[str, Any]:
+    card = page_card(runs, index, test.image(index))
+    return card | {"readings": [each | {"image": _data_uri(each["image"])} for each in card["readings"]]}
+
+
+CARDS: dict[str, Callable[[Mapping[str, Finished], int, Split], dict[str, Any]]] = {
+    "characters": _card,
+    "lines": _card,
+    "pages": _page_card,
+}
+"""Task to the function that makes a card of a test example."""
+ROOM = {"characters": 8, "lines": 8, "pages": 3}
+"""Task to the number of cards in a gallery."""
+
+
+def _data_uri(pixels: UInt8[np.ndarray, "..."]) -> str:
+    """Pixels as a PNG in a data URI."""
     buffer = io.BytesIO()
-    Image.fromarray(255 - image_HW).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from common.charset import Charset
 from common.data.dataset import AnyDataset
 from common.evaluation.measure import Measure
-from common.metrics import bootstrap_interval, count_edits, error_rate
+from common.metrics import bootstrap_difference, bootstrap_interval, count_edits, error_rate
 from common.recognizer import load_implementation
 from common.report.code import lines_by_file
 from common.report.series import read_metrics
@@ -34,7 +34,11 @@ _COPIED = ("parameters", "examples_per_second", "step_seconds", "compile_seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A complete run. In a rung that reads characters, each text is one character."""
+    """A complete run.
+
+    In a rung that reads characters, each text is one character. In one that finds the lines of pages, each text holds
+    the baselines of a page as JSON: a list of points [x, y] per line, in whole pixels of the page image.
+    """
 
     folder: Path
     result: dict[str, Any]
@@ -44,9 +48,10 @@ class Finished:
     """The texts that the model read."""
     confidence_N: Float[np.ndarray, "N"]
     edits_N: Int[np.ndarray, "N"]
-    """Edits of each reading."""
+    """Edits of each reading. Pages: lines that are missed, and lines that are none."""
     characters_N: Int[np.ndarray, "N"]
-    """Characters of each true text."""
+    """Characters of each true text. Pages: true lines and found lines together, so that 1 - Σ edits ÷ Σ characters is
+    F1."""
     writers_N: Int[np.ndarray, "N"] | None
 
     @property
@@ -66,18 +71,24 @@ def open_run(folder: Path, charset: Charset) -> Finished:
         found = dict(arrays)
     if "texts" in found:
         truths, texts = found["truths"].tolist(), found["texts"].tolist()
-        edits_N, characters_N = found["edits"], found["characters"]
+        edits_N, characters_N, confidence_N = found["edits"], found["characters"], found["confidence"]
+    elif "found_lines" in found:
+        truths, texts = found["true_lines"].tolist(), found["found_lines"].tolist()
+        characters_N = found["true"] + found["found"]
+        edits_N = characters_N - 2 * found["matched"]
+        confidence_N = 1 - edits_N / np.maximum(1, characters_N)
     else:
         truths = [charset.characters[k] for k in found["labels"]]
         texts = [charset.characters[k] for k in found["predicted"]]
         edits_N, characters_N = (found["labels"] != found["predicted"]).astype(np.int64), np.ones(len(truths), np.int64)
+        confidence_N = found["confidence"]
     return Finished(
         folder=folder,
         result=json.loads((folder / "result.json").read_text(encoding="utf-8")),
         metrics=read_metrics(folder / "metrics.jsonl"),
         truths=truths,
         texts=texts,
-        confidence_N=found["confidence"],
+        confidence_N=confidence_N,
         edits_N=edits_N,
         characters_N=characters_N,
         writers_N=found.get("writers"),
@@ -121,7 +132,7 @@ def row(run: Finished, yardstick: Finished | None, target: float, train: Sequenc
 
 
 def differences(runs: Mapping[str, Finished], measure: Measure) -> list[dict[str, Any]]:
-    """The difference in accuracy or CER of each pair of frameworks, on the same test examples.
+    """The difference in accuracy, CER or F1 of each pair of frameworks, on the same test examples.
 
     The interval is a paired bootstrap: the differences in mistakes on each example are resampled, by whole writers
     where writers are known. Source: Koehn 2004, paired by writer.
@@ -129,11 +140,7 @@ def differences(runs: Mapping[str, Finished], measure: Measure) -> list[dict[str
     rows = []
     for (first, a), (second, b) in combinations(runs.items(), 2):
         assert a.truths == b.truths, f"{first} and {second} were tested on different examples"
-        more_N = a.edits_N - b.edits_N
-        if not measure.lower_is_better:
-            more_N = -more_N
-        difference = error_rate(more_N, a.characters_N)
-        low, high = bootstrap_interval(more_N, a.writers_N, lengths_N=a.characters_N)
+        difference, (low, high) = _difference(*((a, b) if measure.lower_is_better else (b, a)))
         measurable = not low <= 0 <= high
         rows.append(
             {
@@ -147,6 +154,15 @@ def differences(runs: Mapping[str, Finished], measure: Measure) -> list[dict[str
             }
         )
     return rows
+
+
+def _difference(a: Finished, b: Finished) -> tuple[float, tuple[float, float]]:
+    """The error rate of a run less that of another one, and its interval."""
+    if np.array_equal(a.characters_N, b.characters_N):
+        more_N = a.edits_N - b.edits_N
+        return error_rate(more_N, a.characters_N), bootstrap_interval(more_N, a.writers_N, lengths_N=a.characters_N)
+    pair = (a.edits_N, a.characters_N), (b.edits_N, b.characters_N)  # the number of found lines differs
+    return error_rate(*pair[0]) - error_rate(*pair[1]), bootstrap_difference(*pair, a.writers_N)
 
 
 def confusions(runs: Mapping[str, Finished], limit: int = 12) -> list[dict[str, Any]]:
@@ -169,13 +185,24 @@ def confusions(runs: Mapping[str, Finished], limit: int = 12) -> list[dict[str, 
     ]
 
 
-def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]]:
-    """The indices of test examples to show: a sample, the worst mistakes, and disagreements of the frameworks."""
+def gallery(runs: Mapping[str, Finished], limit: int = 8, *, by_spread: bool = False) -> dict[str, list[int]]:
+    """The indices of test examples to show: a sample, the worst mistakes, and disagreements of the frameworks.
+
+    Args:
+        runs: framework to run.
+        limit: most indices of each kind.
+        by_spread: whether the frameworks disagree most where their numbers of mistakes differ most, as on pages, of
+            which no two frameworks find the same baselines to the pixel. Else, where their texts differ.
+    """
     confidence_FN = np.stack([run.confidence_N for run in runs.values()])
     edits_FN = np.stack([run.edits_N for run in runs.values()])
     # the worst have the most edits; among equals, the most confident readings come first
     blame_N = edits_FN.sum(axis=0) + np.where(edits_FN > 0, confidence_FN, 0).mean(axis=0)
     split_N = np.array([len(set(texts)) > 1 for texts in zip(*(run.texts for run in runs.values()), strict=True)])
+    doubt_N = confidence_FN.sum(axis=0)
+    if by_spread:
+        doubt_N = np.ptp(edits_FN, axis=0)
+        split_N = doubt_N > 0
     count = edits_FN.shape[1]
 
     def largest(score_N: np.ndarray, among_N: np.ndarray) -> list[int]:
@@ -185,7 +212,7 @@ def gallery(runs: Mapping[str, Finished], limit: int = 8) -> dict[str, list[int]
     return {
         "sample": evenly(count, limit),
         "worst": largest(blame_N, np.asarray(blame_N > 0)),
-        "disagreement": largest(confidence_FN.sum(axis=0), split_N),
+        "disagreement": largest(doubt_N, split_N),
     }
 
 
@@ -201,4 +228,9 @@ def read_again(run: Finished, dataset: AnyDataset, limit: int) -> tuple[int, int
     chosen = evenly(len(dataset.test), limit)
     test = dataset.test.take(np.array(chosen))
     evaluation = task_of(content.spec).evaluate(recognizer, content.charset, test, dataset.charset)
-    return sum(evaluation.reading(place).text != run.texts[i] for place, i in enumerate(chosen)), len(chosen)
+    predictions = evaluation.predictions()
+    if "found_lines" in predictions:
+        again = predictions["found_lines"].tolist()
+    else:
+        again = [evaluation.reading(place).text for place in range(len(chosen))]
+    return sum(text != run.texts[i] for text, i in zip(again, chosen, strict=True)), len(chosen)

@@ -11,7 +11,8 @@ from common.charset import Charset
 from common.data.page_dataset import PageSplit, page_split
 from common.data.xml_pages import TextLine
 from common.evaluation import page_reading
-from common.evaluation.page_reading import PageEvaluation, finding_figures, page_finding, read_own_lines, read_pages
+from common.evaluation.finding import finding_figures, page_finding
+from common.evaluation.page_reading import PageEvaluation, read_own_lines, read_pages
 from common.reading.finding import FoundLine
 from common.spec import LSTMCTCSpec, UNetSpec
 

@@ -173,8 +173,8 @@ def test_durations_of_the_other_tiers_are_those_of_the_rungs_compared() -> None:
     found = first_look(report, {})
     assert found is not None
     assert found.commands == [
-        ("fourhands compare --tier quick --out report-quick", "about 20 minutes"),
-        ("fourhands compare --tier full --out report-full", "about 4 hours"),
+        ("fourhands compare --tier quick --out report-quick", "about 25 minutes"),
+        ("fourhands compare --tier full --out report-full", "about 5 hours"),
     ]
     assert first_look(report | {"settings": settings | {"tier": "quick"}}, {}) is None
 
@@ -193,6 +193,14 @@ def test_durations_of_the_other_tiers_are_those_of_the_rungs_compared() -> None:
 def test_heading_of_a_rung_names_its_longest_line(data: str, buckets: list[list[int]] | None, title: str) -> None:
     found: dict[str, Any] = {"budget": {"data": data, "max_characters": 12}}
     assert rung_title("lstm_ctc", found | ({"buckets": buckets} if buckets else {})) == title
+
+
+@pytest.mark.parametrize(
+    ("side", "title"), [(160, "unet on ink_pages: pages of 160² pixels"), (0, "unet on ink_pages")]
+)
+def test_heading_of_pages_names_their_size(side: int, title: str) -> None:
+    budget = {"data": "ink_pages", "max_characters": 0, "side": side}
+    assert rung_title("unet", {"budget": budget, "buckets": [[160, 128]]}) == title
 
 
 @pytest.mark.usefixtures("both")

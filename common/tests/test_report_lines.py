@@ -237,10 +237,14 @@ def test_every_rung_has_a_budget_in_every_tier() -> None:
 @pytest.mark.parametrize(
     ("rungs", "data", "expected"),
     [
-        ((), "", {"mlp": "ink", "cnn": "ink", "lstm_ctc": "ink_lines", "transformer": "ink_lines"}),
+        (
+            (),
+            "",
+            {"mlp": "ink", "cnn": "ink", "lstm_ctc": "ink_lines", "transformer": "ink_lines", "unet": "ink_pages"},
+        ),
         (("lstm_ctc", "mlp"), "", {"lstm_ctc": "ink_lines", "mlp": "ink"}),
         ((), "mnist", {"mlp": "mnist", "cnn": "mnist"}),
-        ((), "pages:scans", {"lstm_ctc": "pages:scans", "transformer": "pages:scans"}),
+        ((), "pages:scans", {"lstm_ctc": "pages:scans", "transformer": "pages:scans", "unet": "pages:scans"}),
         (("transformer",), "ink_lines", {"transformer": "ink_lines"}),
     ],
 )

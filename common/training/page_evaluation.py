@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from common.data.config import DataConfig
 from common.data.dataset import SPLITS
 from common.data.page_dataset import PageDataset, PageSplit, Picture
 from common.errors import UserError
+from common.evaluation.finding import evaluate_finder
 from common.evaluation.page_reading import PageEvaluation, read_pages
 from common.machine import versions
 from common.reading.finding import FoundLine
@@ -20,6 +21,7 @@ from common.reading.page import PageReading
 from common.reading.search import Search
 from common.reading.shipped import FINDER, check_shipped
 from common.recognizer import Device
+from common.spec import UNetSpec
 from common.tasks import PAGES
 from common.terminal import progress_bar
 from common.training.page_reader import PageReader
@@ -74,7 +76,8 @@ def evaluate_pages(
     evaluation = _evaluated(reader, splits, search)
     if show:
         show(dataset, evaluation)
-    maps = {} if split == ALL else PAGES.evaluate(reader.finder, content.charset, splits[0], dataset.charset).figures()
+    spec = cast(UNetSpec, content.spec)
+    maps = {} if split == ALL else evaluate_finder(reader.finder, spec, splits[0]).figures()
     return {
         "rung": content.spec.rung,
         "framework": reader.framework,

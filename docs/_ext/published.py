@@ -19,6 +19,7 @@ import conclusions
 from charts import PASSED, in_order, longest_line, name_of, reads_lines
 
 from common.formatting import duration, percent, significant
+from common.tasks import task_of
 
 _HIDDEN = "not shown: parity did not pass"
 _FOLD = 72  # characters of a command's line
@@ -30,6 +31,17 @@ _LINE_SCORES = {
     "WER": "wer",
     "WER, 95% interval": "wer_interval",
 }
+_PAGE_SCORES = {
+    "F1": "f1",
+    "F1, 95% interval": "f1_interval",
+    "precision": "precision",
+    "recall": "recall",
+    "IoU": "iou",
+}
+_SCORES_OF = {"characters": _SCORES, "lines": _LINE_SCORES, "pages": _PAGE_SCORES}
+"""Task to the scores of its runs."""
+_EXAMPLES = {"characters": ("examples", "images"), "lines": ("lines", "lines"), "pages": ("pages", "pages")}
+"""Task to the names of what is trained on and of what is tested."""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -96,14 +108,14 @@ def overview(folder: Path) -> str:
 
 
 def runs(folder: Path, name: str) -> str:
-    """Scores of single runs, of the frameworks whose parity `report.json` shows. Characters come before lines."""
+    """Scores of single runs, of the frameworks whose parity `report.json` shows: characters, then lines, then pages."""
     content = read_json(folder, f"{name}.json")
     verdicts = read_json(folder, "report.json")["parity"]["verdicts"]
     parts = [f"Runs of {day(content['date'])} on {_machine(content['machine'])}."]
-    for lines in (False, True):
-        results = [result for result in content["results"] if reads_lines(result["rung"]) == lines]
+    for task, scores in _SCORES_OF.items():
+        results = [result for result in content["results"] if task_of(result["rung"]).name == task]
         if results:
-            parts.append(_runs(name, results, verdicts, _LINE_SCORES if lines else _SCORES))
+            parts.append(_runs(name, results, verdicts, scores))
     commands = "\n\n".join(_command(command) for command in content["command"].splitlines())
     return "\n\n".join([*parts, folded("The commands", commands)])
 
@@ -157,7 +169,7 @@ def _runs(
             scored = (*longest, *_scores(result, scores), result["epochs"], duration(result["seconds"]))
             rows.append((rung, name_of(result["framework"]), *scored))
     head = ("rung", "framework", *(["longest line"] if lines else []), *scores, "epochs", "training")
-    figures, words = _runs_drawn(shown, "cer" if lines else "accuracy")
+    figures, words = _runs_drawn(shown, next(iter(scores.values())))
     return "\n\n".join([_html(figures), words, folded("The figures as a table", table(head, rows))])
 
 
@@ -212,8 +224,8 @@ def _parity(report: Mapping[str, Any]) -> str:
 
 
 def _rung(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    budget, lines = found["budget"], reads_lines(rung)
-    what, tested = ("lines", "lines") if lines else ("examples", "images")
+    budget = found["budget"]
+    what, tested = _EXAMPLES[task_of(rung).name]
     amount = f"{budget['examples']:,} training {what}" if budget["examples"] else f"all training {what}"
     amount += f" (each {longest_line(found, rung).removeprefix('lines ')})" if longest_line(found, rung) else ""
     start = f" The stem starts from the framework's own `{budget['start']}` run." if budget.get("start") else ""
@@ -231,7 +243,7 @@ def _rung(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str
 
 def _rung_table(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     budget, lines = found["budget"], reads_lines(rung)
-    scores = _LINE_SCORES if lines else {name: field for name, field in _SCORES.items() if name != "case folded"}
+    scores = {name: field for name, field in _SCORES_OF[task_of(rung).name].items() if name != "case folded"}
     verdicts, rows = report["parity"]["verdicts"], []
     for name in in_order(verdicts):
         row, title = found["rows"].get(name), charts.full_name(name, report["versions"])
@@ -254,7 +266,7 @@ def _rung_table(rung: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
         "framework",
         *scores,
         f"time to {percent(budget['target'], 0)}",
-        f"{'lines' if lines else 'examples'}/s",
+        f"{_EXAMPLES[task_of(rung).name][0]}/s",
         "step, × PyTorch",
         "peak memory",
         f"code lines of {rung}.py" + (" and stem.py" if lines else ""),
