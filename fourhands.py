@@ -24,7 +24,7 @@ from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.errors import UserError, unknown_name
 from common.machine import versions
-from common.reading.page import Kind, PageLine, PageReading, ReadCharacter
+from common.reading.page import PageLine, PageReading, ReadCharacter
 from common.reading.result import Reading
 from common.recognizer import Device, implementations
 from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, new_spec
@@ -41,7 +41,6 @@ __all__ = [
     "CNNSpec",
     "Charset",
     "DataConfig",
-    "Kind",
     "LSTMCTCSpec",
     "MLPSpec",
     "PageLine",
