@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = _file_system_error(error)
     except KeyboardInterrupt:
         hint = "; continue with the same flags and --resume" if argv[0] == "train" else ""
+        if argv[0] == "read" and any(argument.partition("=")[0] == "--out" for argument in argv):
+            hint = "; the same command continues, and skips what is done"
         print(f"fourhands: stopped{hint}", file=sys.stderr)
         return STOPPED
     print(f"fourhands: error: {sentence}", file=sys.stderr)

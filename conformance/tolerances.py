@@ -76,10 +76,10 @@ TOLERANCES: Mapping[tuple[str, ...], Tolerance] = {
         reason="PyTorch's AVX-512 code sums in another order, and the gradient of the stem's scales cancels",
     ),
     ("logits", "float32", "*", "unet"): Tolerance(
-        limit=3e-5, norm="absolute", noise=7.9e-6, bug=1e-2, reason="19 blocks, and logits up to 5 at full size"
+        limit=3e-5, norm="absolute", noise=7.9e-6, bug=0.23, reason="19 blocks, and logits up to 5 at full size"
     ),
     ("gradients", "float32", "*", "unet"): Tolerance(
-        limit=3e-5, norm="relative L2", noise=8.9e-6, bug=0.1, reason="19 blocks, and batch norm over few pixels"
+        limit=3e-5, norm="relative L2", noise=8.9e-6, bug=1.2, reason="19 blocks, and batch norm over few pixels"
     ),
     ("sgd steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=9e-16, bug=2.6e-2, reason=STEPS),
     ("sgd steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=1.2e-6, bug=2.6e-2, reason=STEPS),

@@ -155,7 +155,7 @@ def test_commands_of_the_pages_have_flags_that_exist(page: str) -> None:
 
 def test_page_names_every_flag_of_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["read", "--help"]) == 0
-    flags = {*re.findall(r"^│ (--[a-z]+)", capsys.readouterr().out, flags=re.MULTILINE)}
+    flags = {*re.findall(r"^\W+(--[a-z]+) ", capsys.readouterr().out, flags=re.MULTILINE)}
     assert len(flags) > 6
     terms = "\n".join(re.findall(r"^(`.*`)\n: ", READING, flags=re.MULTILINE))
     assert flags - {*re.findall(r"--[a-z]+", terms)} == {"--json"}  # it is named with --format

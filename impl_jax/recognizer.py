@@ -140,7 +140,7 @@ class JaxRecognizer:
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, UNetSpec):
             height = width = self.spec.multiple
-            size: Any = [height, width]
+            size: int | list[int] = [height, width]
         else:
             height, width = self.spec.height, getattr(self.spec, "width", 8)
             size = width

@@ -134,10 +134,15 @@ def _text_line(number: int, text: str, words: list[np.ndarray]) -> TextLine:
     edges = np.array([(*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)) for boxes in words], dtype=np.float64)
     upper = [point for left, top, right, _ in edges for point in ((left, top), (right, top))]
     lower = [point for left, _, right, bottom in edges for point in ((left, bottom), (right, bottom))]
+    # the median of all slopes between two words (Theil 1950, Sen 1968): some words end in a letter that reaches below.
     # dots and commas end above or below the baseline: in each word, the tall components count
     feet = [np.median(boxes[np.ptp(boxes[:, 1::2], axis=1) >= np.ptp(boxes[:, 1::2]) / 3, 3]) for boxes in words]
     middle = (edges[:, 0] + edges[:, 2]) / 2
-    slope, height = np.polyfit(middle, feet, 1) if len(words) > 2 else (0.0, float(np.median(feet)))
+    slope = 0.0
+    if len(words) > 2:
+        first, second = np.triu_indices(len(words), 1)
+        slope = float(np.median((np.array(feet)[second] - np.array(feet)[first]) / (middle[second] - middle[first])))
+    height = float(np.median(feet - slope * middle))
     ends = np.array([edges[0, 0], edges[-1, 2]])
     return TextLine(
         number=number,

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -20,6 +21,15 @@ from common.data.xml_pages import Points, TextLine, read_page
 from common.errors import UserError
 
 Picture = UInt8[np.ndarray, "_ _"]
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Images of pages. Each may be read, or made, when it is needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Picture: ...
 
 
 class LazyImages(Sequence[Picture]):
@@ -53,7 +63,7 @@ class LazyImages(Sequence[Picture]):
 class _Joined(Sequence[Picture]):
     """The images of two sequences, one after the other."""
 
-    def __init__(self, first: Sequence[Picture], second: Sequence[Picture]) -> None:
+    def __init__(self, first: Images, second: Images) -> None:
         self._first, self._second = first, second
 
     def __len__(self) -> int:
@@ -67,7 +77,7 @@ class _Joined(Sequence[Picture]):
 class _Chosen(Sequence[Picture]):
     """Some images of a sequence, each read on demand."""
 
-    def __init__(self, images: Sequence[Picture], indices: Int[np.ndarray, "M"]) -> None:
+    def __init__(self, images: Images, indices: Int[np.ndarray, "M"]) -> None:
         self._images, self._indices = images, indices
 
     def __len__(self) -> int:
@@ -81,9 +91,9 @@ class _Chosen(Sequence[Picture]):
 class PageSplit:
     """Pages with their lines."""
 
-    pictures: Sequence[Picture]
-    """Grey levels of each page as it was loaded. The sequence may read each picture from its file on demand."""
-    images: Sequence[Picture]
+    pictures: Images
+    """Grey levels of each page as it was loaded. Each may be read from its file when it is needed."""
+    images: Images
     """What a finder of lines sees of each page, see `common.data.page_image`: ink 255 on paper 0."""
     scales_N: Float[np.ndarray, "N"]
     """Pixels of each page's image per pixel of its picture."""
@@ -251,7 +261,7 @@ def _add(found: FoundPages, name: str, file: Path) -> int:
 
 def page_split(
     *,
-    pictures: Sequence[Picture],
+    pictures: Images,
     side: int,
     scales: Sequence[float],
     lines: Sequence[tuple[TextLine, ...]],

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from common.batch import PageBatch, to_float
-from common.data.page_batches import page_batch, reading_batches, rounded_up, true_maps
+from common.data.page_batches import page_batch, rounded_up, true_maps
 from common.data.page_dataset import PageSplit
 from common.data.page_targets import CORE
 from common.metrics import bootstrap_interval
@@ -92,20 +92,6 @@ class MapEvaluation:
     def first_batch(self) -> PageBatch:
         """The first pages as a batch, for a look at the gradients."""
         return first_pages(self.split, self.spec.multiple)
-
-
-def evaluate_maps(recognizer: Recognizer, spec: UNetSpec, split: PageSplit) -> MapEvaluation:
-    """Evaluate a finder on a whole split, page by page."""
-    losses, common, either = [], [], []
-    for _, batch in reading_batches(split):
-        logits_BhwM = recognizer.logits(*batch.inputs)
-        losses.append(page_loss(logits_BhwM, batch))
-        inside, united = core_pixels(logits_BhwM, batch)
-        common.append(inside)
-        either.append(united)
-    return MapEvaluation(
-        split=split, spec=spec, loss=float(np.mean(losses)), common_N=np.array(common), either_N=np.array(either)
-    )
 
 
 def core_pixels(logits_BhwM: Float[np.ndarray, "B h w M"], batch: PageBatch) -> tuple[int, int]:

@@ -48,14 +48,6 @@ def _error_rates(result: Mapping[str, Any]) -> str:
     )
 
 
-def _overlap(result: Mapping[str, Any]) -> str:
-    low, high = result["iou_interval"]
-    return (
-        f"intersection over union {result['iou']:.2%} (95% interval {low:.2%} to {high:.2%}) of the cores of lines on "
-        f"{result['examples']:,} {result['split']} pages"
-    )
-
-
 def _lines_found(result: Mapping[str, Any]) -> str:
     low, high = result["f1_interval"]
     return (
@@ -83,16 +75,6 @@ CER = Measure(
     shown=(("CER", "cer"), ("95% interval", "cer_interval"), ("WER", "wer")),
     sentence=_error_rates,
     read_again=200,
-)
-IOU = Measure(
-    metric="iou",
-    name="IoU",
-    examples="pages",
-    lower_is_better=False,
-    figures=("iou", "iou_interval"),
-    shown=(("IoU", "iou"), ("95% interval", "iou_interval")),
-    sentence=_overlap,
-    read_again=4,
 )
 F1 = Measure(
     metric="f1",

@@ -13,9 +13,12 @@ from common.charset import Charset
 from common.reading.page import BATCH_SIZE, CutLine, PageLine, PageReading, read_images
 from common.recognizer import Recognizer
 
-SURE = 0.85
-"""A page that is read with at least this confidence is upright: turned pages are read with much less."""
+# Measured on 14 pages of three collections with a reader that had learnt for a third of its time, best path, the widest
+# lines: upright 0.61 to 0.92, turned 0.47 to 0.64, and on each page at least 0.14 less.
+SURE = 0.75
+"""A page that is read with at least this confidence is upright."""
 _BETTER = 0.03  # by how much the confidence of turned lines must be higher
+# The same pages, whole, with the beam search: 0.46 to 0.90. A photo of a person: 0.33. Noise: 0.20.
 LEAST_CONFIDENCE = 0.4
 """What is read with less confidence is no writing."""
 

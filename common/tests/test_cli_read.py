@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,40 @@ def test_a_run_without_weights_and_a_run_alone_are_refused(tmp_path: Path, shipp
     (tmp_path / "run" / "config.json").touch()
     Image.new("L", (9, 9)).save(tmp_path / "run" / "readings.png")
     command("read", tmp_path / "run", "x.png").refuses("holds no weights.safetensors", "finished an epoch")
+
+
+# --- the start
+def test_start_is_fast_and_imports_nothing_that_reading_does_not_need(shipped: Path) -> None:
+    slow = ["scipy", "skimage", "matplotlib", "rich", "pypdfium2", "torch", "jax", "tensorflow", "keras"]
+    program = f"""
+import sys, time
+start = time.process_time()
+from common.cli import main
+assert main(["read", {str(shipped / "reader.safetensors")!r}, "missing.jpg"]) == 2
+print(time.process_time() - start, [name for name in {slow} if name in sys.modules])
+"""
+    runs = [
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split(" ", 1)
+        for _ in range(3)
+    ]
+    assert runs[0][1] == "[]\n"
+    # processor time, because other processes lengthen wall time; the start of Python takes 0.02 s more
+    assert min(float(seconds) for seconds, _ in runs) <= 0.75
+
+
+def test_an_interrupted_command_says_how_it_continues(
+    scan: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(read_command.PageReader, "read", interrupt)
+    outcome = command("read", scan, "--out", tmp_path / "out")
+    assert (outcome.code, outcome.err) == (
+        130,
+        "fourhands: stopped; the same command continues, and skips what is done\n",
+    )
+    assert command("read", scan).err == "fourhands: stopped\n"
 
 
 # --- formats

@@ -96,6 +96,67 @@ def lines_of(dataset: LineDataset) -> dict[str, tuple[str, Levels]]:
     return {name: (split.texts[i], split.images[i]) for split in splits for i, name in enumerate(split.names)}
 
 
+def test_forms_are_pages_whose_lines_lie_on_their_ink(forms: Path) -> None:
+    dataset = iam_lines.load_pages(forms, side=300)
+    pages = {name: split for split in (dataset.train, dataset.validation, dataset.test) for name in split.names}
+    assert set(pages) == set(FORMS)
+    for name, split in pages.items():
+        i = list(split.names).index(name)
+        assert [line.text for line in split.lines[i]] == list(TEXTS)
+        picture_HW = split.pictures[i]
+        assert picture_HW.shape == (220, 500)
+        for line, foot in zip(split.lines[i], (80, 180), strict=True):
+            assert np.abs(line.baseline[:, 1] - foot).max() < 10  # here a box is a whole word, with its p and g
+            left, right = line.outline[:, 0].min(), line.outline[:, 0].max()
+            assert line.baseline[[0, -1], 0].tolist() == [left, right]
+            upper, lower = int(line.outline[:, 1].min()), int(line.outline[:, 1].max())
+            y, x = np.nonzero(picture_HW[foot - 50 : foot + 30] < 128)
+            assert upper <= y.min() + foot - 50
+            assert y.max() + foot - 50 <= lower
+            assert left <= x.min()
+            assert x.max() <= right
+
+
+def test_a_baseline_runs_under_the_letters_whatever_reaches_below(forms: Path) -> None:
+    # three words of letters on a baseline that falls by 0.1, one letter reaching below, a comma, and a dot above
+    letters = [(x, round(60 + 0.1 * x)) for x in (20, 40, 60, 180, 200, 220, 340, 360)]
+    boxes = [(x, foot - 20, 15, 20) for x, foot in letters]
+    boxes[4] = (200, 60, 15, 32)
+    words = [[*boxes[:3], (80, 64, 4, 10)], [*boxes[3:6], (185, 50, 4, 4)], boxes[6:]]
+    cmps = ("".join(f'<cmp x="{x}" y="{y}" width="{w}" height="{h}"/>' for x, y, w, h in word) for word in words)
+    line = f'<line id="a01-000u-00" text="a b c">{"".join(f"<word>{word}</word>" for word in cmps)}</line>'
+    (forms / "xml" / "a01-000u.xml").write_text(
+        f'<form id="a01-000u" writer-id="000"><handwritten-part>{line}</handwritten-part></form>'
+    )
+    dataset = iam_lines.load_pages(forms, side=300)
+    split = next(s for s in (dataset.train, dataset.validation, dataset.test) if "a01-000u" in s.names)
+    (found,) = split.lines[list(split.names).index("a01-000u")]
+    assert found.baseline[:, 0].tolist() == [20, 375]
+    np.testing.assert_allclose(found.baseline[:, 1], 60 + 0.1 * found.baseline[:, 0], atol=2.5)
+
+
+@pytest.mark.parametrize("lists", [True, False], ids=["standard split", "by writer"])
+def test_forms_are_in_the_splits_of_their_lines(forms: Path, lists: bool) -> None:
+    if lists:
+        for name, chosen in (("trainset", FORMS[:2]), ("validationset1", FORMS[2:3]), ("testset", FORMS[3:])):
+            (forms / f"{name}.txt").write_text("\n".join(f"{form}-{i:02}" for form in chosen for i in range(2)))
+    lines, pages = iam_lines.load(forms, height=HEIGHT), iam_lines.load_pages(forms, side=300)
+    for split in ("train", "validation", "test"):
+        assert {name.rpartition("-")[0] for name in lines.split(split).names} == set(pages.split(split).names)
+        assert pages.split(split).writers_N is not None
+
+
+def test_a_form_with_broken_boxes_names_them_and_lines_alone_are_no_pages(forms: Path, index: Path) -> None:
+    good = draw_form()[1]
+    write_xml(forms, FORMS[0], [[], good[1]])
+    write_xml(forms, FORMS[1], [[(480, 40, 60, 20)], good[1]])
+    dataset = iam_lines.load_pages(forms, side=300)
+    reasons = {refused.name: refused.reason for refused in dataset.refused}
+    assert reasons == {f"{FORMS[0]}-00": "has no boxes", f"{FORMS[1]}-00": "its boxes lie outside the 500×220 image"}
+    with refuses("holds no forms of IAM's", "xml/ with forms/"):
+        iam_lines.load_pages(index, side=300)
+
+
 def names(dataset: LineDataset) -> list[set[str]]:
     return [set(dataset.split(split).names) for split in ("train", "validation", "test")]
 

@@ -8,7 +8,15 @@ from PIL import Image, ImageDraw
 
 from common.data.page_targets import CORE, ENDS, draw_targets
 from common.data.xml_pages import Points
-from common.reading.finding import baselines_of_scores, find_lines, joined, lines_of_scores, track_distance
+from common.reading.finding import (
+    FoundLine,
+    baselines_of_scores,
+    find_lines,
+    joined,
+    lines_of_scores,
+    mean_score,
+    track_distance,
+)
 from common.reading.outlines import outlines, simplified
 from common.reading.tracks import Track, tracks_of
 from common.spec import UNetSpec
@@ -171,14 +179,15 @@ class Seen:
 
     packages = ()
 
-    def __init__(self, baselines: list[Points]) -> None:
+    def __init__(self, baselines: list[Points], logit: float = 10.0) -> None:
+        self.logit = logit
         self.spec = UNetSpec(side=int(np.sqrt(300 * 400)), channels=(1, 1))
         self.baselines = baselines
 
     def logits(self, images_BHW1: np.ndarray, sizes_B2: np.ndarray, labels_BL: np.ndarray | None = None) -> np.ndarray:
         _, height, width, _ = images_BHW1.shape
         assert (height % self.spec.multiple, width % self.spec.multiple) == (0, 0)
-        return 20 * scores(self.baselines, (height, width))[None] - 10
+        return (self.logit + 10) * scores(self.baselines, (height, width))[None] - 10
 
 
 def test_lines_are_found_in_pixels_of_the_picture_and_in_reading_order() -> None:
@@ -191,3 +200,16 @@ def test_lines_are_found_in_pixels_of_the_picture_and_in_reading_order() -> None
     for own, got in zip(true, found, strict=True):
         np.testing.assert_allclose(got.baseline[[0, -1]] * scale, own[[0, -1]], atol=3)
         assert 0.9 < got.score <= 1
+
+
+@pytest.mark.parametrize(("score", "lines"), [(0.9, 3), (0.6, 0)], ids=["sure", "unsure"])
+def test_a_picture_whose_lines_are_unsure_has_no_writing(score: float, lines: int) -> None:
+    finder = Seen([line(30, 180, y) for y in (60, 90, 120)], float(np.log(score / (1 - score))))
+    found = find_lines(finder, np.full((600, 800), 255, np.uint8))  # type: ignore[arg-type]
+    assert len(found) == lines
+
+
+def test_the_mean_score_is_weighted_by_length() -> None:
+    found = [FoundLine(baseline=line(0, x, 9), outline=np.zeros((0, 2)), score=s) for x, s in ((30, 1.0), (10, 0.6))]
+    assert mean_score(found) == pytest.approx(0.9)
+    assert mean_score([]) == 0

@@ -143,6 +143,17 @@ def test_load_pages_takes_runs_of_ones_own(shipped: Path, runs: tuple[Path, Path
         fourhands.load_pages(runs[0])
 
 
+def test_an_error_of_a_path_names_the_file(shipped: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(bars.page_of([])).save(tmp_path / "empty.png")
+    Image.fromarray(bars.page_of([9, 9])).save(tmp_path / "odd.png")
+    for name, words in (("empty.png", "is blank"), ("odd.png", "no writing"), ("missing.png", "does not exist")):
+        with pytest.raises(UserError, match=words) as caught:
+            fourhands.load().read(tmp_path / name)
+        assert str(caught.value).count(name) == 1
+
+
 def test_documents_are_read_page_by_page(shipped: Path, tmp_path: Path) -> None:
     from PIL import Image
 

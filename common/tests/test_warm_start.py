@@ -9,7 +9,7 @@ import pytest
 
 from common.charset import Charset
 from common.errors import UserError
-from common.spec import CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec
+from common.spec import CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec
 from common.training.warm_start import carry_over
 from common.weights import Golden, WeightsFile, initial_weights
 
@@ -74,6 +74,18 @@ def test_a_line_rung_takes_the_stem_of_the_other() -> None:
         np.testing.assert_array_equal(array, source[name], err_msg=name)
     with pytest.raises(UserError, match=r"^the stem of the lstm_ctc to start from has other sizes; give the same"):
         carry_over(before, replace(spec, model_dim=8), NOW, seed=5)
+
+
+def test_a_finder_of_lines_carries_all_its_weights() -> None:
+    spec = UNetSpec(channels=(2, 3))
+    weights = {name: array + 1 for name, array in initial_weights(spec, 0).items()}
+    golden = Golden(images_GHW=np.zeros((1, 4, 4), np.uint8), logits=np.zeros((1, 2, 2, 2), np.float32))
+    before = WeightsFile(spec=spec, charset=Charset(()), weights=weights, golden=golden)
+    start = carry_over(before, spec, Charset(()), seed=5)
+    assert start.carried == "all weights"
+    assert start.weights.keys() == weights.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(start.weights[name], array)
 
 
 def test_dropout_may_differ() -> None:

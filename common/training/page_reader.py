@@ -108,7 +108,14 @@ class PageReader:
         """
         beam, ngram = self._search(beam, ngram)
         self._check(kind)
-        picture_HW = picture_of(picture)
+        try:
+            return self._read(picture_of(picture), kind, beam, ngram)
+        except UserError as error:
+            said = str(error)
+            named = isinstance(picture, str | Path) and not said.startswith(str(picture))
+            raise UserError(f"{picture}: {said}" if named else said) from None
+
+    def _read(self, picture_HW: Picture, kind: Kind | None, beam: int, ngram: bool) -> PageReading:
         found: Sequence[Found] | None = None
         if kind is None:
             kind, found = self._kind(picture_HW)

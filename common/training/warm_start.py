@@ -52,6 +52,8 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
                 f"the weights to start from have {name} {theirs.get(field)!r} and not {ours[field]!r}; "
                 "start from weights of the same rung and sizes, or give the same flags"
             )
+    if not len(charset):  # a finder of lines reads no text
+        return Start(weights=dict(before.weights), carried="all weights")
     of_character_K = charset.translation(before.charset)
     known = np.flatnonzero(of_character_K >= 0)
     source, target = known, of_character_K[known]
@@ -61,7 +63,7 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
         array = before.weights[name]
         if name == "embedding.kernel":
             weights[name][target] = array[source]
-        elif spec.extra_classes + len(charset) and name in _outputs(spec):
+        elif name in _outputs(spec):
             weights[name][..., target] = array[..., source]
         else:
             weights[name] = array

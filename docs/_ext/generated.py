@@ -28,7 +28,7 @@ from conformance.faults import OWN
 from conformance.tolerances import TOLERANCES
 
 HELP_COLUMNS = "80"
-_MODULES = ("parity", "lines", "definition", "learning")  # of `conformance.checks`, in the order to read them
+_MODULES = ("parity", "lines", "pages", "definition", "learning")  # of `conformance.checks`, in the order to read them
 
 
 def parameters(rung: str) -> str:
@@ -45,7 +45,7 @@ def tolerances(check: str = "") -> str:
     """The tolerances of the suite, of the checks whose name starts with `check`."""
     rows = [
         (
-            *(row[0], row[1], ", ".join(row[2:]) or "all"),
+            *(row[0], row[1], ", ".join(part for part in row[2:] if part != "*") or "all"),
             *(f"{gate.limit:g}", f"{gate.noise:.1e}", f"{gate.bug:.1e}", gate.norm),
             "; ".join(filter(None, (gate.reason, gate.exception))),
         )
