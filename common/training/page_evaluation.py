@@ -13,7 +13,7 @@ from common.data.config import DataConfig
 from common.data.dataset import SPLITS
 from common.data.page_dataset import PageDataset, PageSplit, Picture
 from common.errors import UserError
-from common.evaluation.maps import evaluate_maps
+from common.evaluation.finding import evaluate_finder
 from common.evaluation.page_reading import PageEvaluation, read_pages
 from common.machine import versions
 from common.reading.finding import FoundLine
@@ -77,7 +77,7 @@ def evaluate_pages(
     if show:
         show(dataset, evaluation)
     spec = cast(UNetSpec, content.spec)
-    maps = {} if split == ALL else evaluate_maps(reader.finder, spec, splits[0]).figures()
+    maps = {} if split == ALL else evaluate_finder(reader.finder, spec, splits[0]).figures()
     return {
         "rung": content.spec.rung,
         "framework": reader.framework,

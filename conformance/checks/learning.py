@@ -11,8 +11,8 @@ from common.data.characters import CharacterSplit
 from common.data.line_batches import LineBatches
 from common.data.lines import LineDataset
 from common.data.page_batches import PageBatches
+from common.evaluation.finding import evaluate_finder
 from common.evaluation.lines import evaluate_lines
-from common.evaluation.maps import evaluate_maps
 from common.spec import RUNGS, UNetSpec
 from common.tasks import CHARACTERS, LINES, PAGES
 from conformance import golden
@@ -123,7 +123,7 @@ def _learns_pages(subject: Subject, recipe: golden.Recipe) -> float:
         train, batch_size=config.batch_size, seed=config.seed, spec=spec, workers=config.workers, augment=config.augment
     )
     model.fit(config, batches, patience=recipe.patience)
-    missed = 1 - evaluate_maps(model, spec, dataset.validation.take(np.arange(16))).iou
+    missed = 1 - evaluate_finder(model, spec, dataset.validation.take(np.arange(16))).iou
     if not missed <= recipe.missed:
         raise Mismatch(f"1 - IoU of the lines' cores is {missed:.2%}; the target is {recipe.missed:.2%}")
     return missed
