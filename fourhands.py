@@ -24,7 +24,7 @@ from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.errors import UserError, unknown_name
 from common.machine import versions
-from common.reading.page import Kind, PageLine, PageReading, ReadCharacter
+from common.reading.page import PageLine, PageReading, ReadCharacter
 from common.reading.result import Reading
 from common.recognizer import Device, implementations
 from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, new_spec
@@ -41,7 +41,6 @@ __all__ = [
     "CNNSpec",
     "Charset",
     "DataConfig",
-    "Kind",
     "LSTMCTCSpec",
     "MLPSpec",
     "PageLine",
@@ -202,7 +201,7 @@ def evaluate(
         run: a run folder or a weights file. None evaluates the page reader that ships. A run of `unet` finds the lines,
             and the recognizer that ships reads them.
         framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
-            installed; then the result has a `note`. The reader that ships is computed by NumPy.
+            installed; then the result has a `note`. For pages, None takes NumPy.
         data: NAME or NAME:FOLDER; None takes the data that the model was trained on, with the same splits.
         split: train, validation or test; for pages also all, which is the three together.
         device: cpu or gpu.

@@ -13,7 +13,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="unet",
         edits={
             "numpy": Edit("block.py", "y *= keep_BHW[..., None]", "pass"),
-            "pytorch": Edit("unet.py", "F.relu(x_XC * keep_1X.t(), inplace=True)", "F.relu(x_XC)"),
+            "pytorch": Edit("stem.py", "F.relu(x_XC * keep_1X.t(), inplace=True)", "F.relu(x_XC)"),
             "keras": Edit("stem.py", "self.bias) * keep_BHW1", "self.bias)"),
             "jax": Edit("stem.py", "return jnp.where(keep_BHW1, x_BHWC, 0)", "return x_BHWC"),
         },

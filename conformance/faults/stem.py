@@ -170,7 +170,7 @@ FAULTS: tuple[Fault, ...] = (
         rung="lstm_ctc",
         edits={
             "numpy": Edit("normalization.py", "dx = xp.subtract(dy, shared, out=products)", "dx = dy.copy()"),
-            "pytorch": Edit("stem.py", "torch.sub(dy_XC, shared_XC, out=shared_XC)", "dy_XC.clone()"),
+            "pytorch": Edit("stem.py", "dx_XC[few].sub_(shared_XC).mul_(", "dx_XC[few].mul_("),
         },
     ),
     # --- running statistics

@@ -127,7 +127,7 @@ FAULTS: tuple[Fault, ...] = (
             "pytorch": Edit("recognizer.py", "self.model.eval()\n        loss", "self.model.train()\n        loss"),
             "keras": Edit(
                 "recognizer.py",
-                "spec = replace(self.spec, **dict.fromkeys(shares, 0.0))",
+                "spec: Spec = replace(cast(Any, self.spec), **dict.fromkeys(shares, 0.0))",
                 "spec = self.spec",
             ),
             "jax": Edit(
