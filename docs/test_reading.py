@@ -121,7 +121,7 @@ def test_pages_truth_is_compared_with_what_was_read(ran: tuple[dict[str, Any], l
     figures = ran[0]["figures"]
     assert figures["pages"] == 1
     assert figures["f1"] > 0.8
-    assert figures["cer"] < 0.3
+    assert figures["cer"] < 0.5  # a wrong text has 0.8
 
 
 # --- commands and formats
