@@ -201,7 +201,7 @@ def evaluate(
         run: a run folder or a weights file. None evaluates the page reader that ships. A run of `unet` finds the lines,
             and the recognizer that ships reads them.
         framework: the framework that computes. None takes the one that trained the model, or NumPy if that is not
-            installed; then the result has a `note`. The reader that ships is computed by NumPy.
+            installed; then the result has a `note`. For pages, None takes NumPy.
         data: NAME or NAME:FOLDER; None takes the data that the model was trained on, with the same splits.
         split: train, validation or test; for pages also all, which is the three together.
         device: cpu or gpu.

@@ -23,9 +23,9 @@ class Evaluate:
 
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]")] = None
     """A run folder or a weights file. A run of unet finds the lines of pages, and the recognizer that ships reads them.
-    None evaluates the reader that ships."""
+    Without RUN, the reader that ships finds and reads them."""
     framework: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """The framework that computes; by default the one that trained the model, and NumPy for the reader that ships."""
+    """The framework that computes; by default the one that trained the model, and NumPy for pages."""
     data: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """NAME or NAME:FOLDER; by default the data that the model was trained on. For pages: pages:FOLDER."""
     split: Literal["train", "validation", "test", "all"] = "test"

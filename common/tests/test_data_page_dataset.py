@@ -64,7 +64,7 @@ def test_pages_are_in_the_splits_of_their_lines(folder: Path, pattern: str) -> N
 
 def test_no_writer_is_in_two_splits(folder: Path) -> None:
     dataset = page_dataset.load(folder, side=SIDE, writer_pattern="^(.*)_[12]$")
-    writers = [set(np.unique(dataset.split(split).writers_N)) for split in SPLITS]
+    writers = [set(np.unique(np.asarray(dataset.split(split).writers_N))) for split in SPLITS]
     assert sum(map(len, writers)) == len(set().union(*writers)) == 17
 
 

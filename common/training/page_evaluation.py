@@ -66,12 +66,12 @@ def evaluate_pages(
     data = data or own
     if not isinstance(data, str):
         raise UserError("there is no data to evaluate on; give --data, such as --data pages:FOLDER")
-    reader = PageReader.open_for(run, framework, device)
-    search = reader.search(beam, ngram)
     config = data_config_of(content) if data == own else DataConfig()
     if writer_pattern is not None:
         config = replace(config, writer_pattern=writer_pattern)
     dataset = PAGES.load(data, content.spec, config)
+    reader = PageReader.open_for(run, framework, device)
+    search = reader.search(beam, ngram)
     splits = [dataset.split(name) for name in (SPLITS if split == ALL else (split,))]
     evaluation = _evaluated(reader, splits, search)
     if show:
