@@ -25,16 +25,29 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from common.charset import Charset
+from common.data.ink_hand import draw_hand
+from common.data.ink_pages import drawn_page
 from common.data.page_targets import CORE, ENDS
-from common.data.xml_pages import Points
+from common.data.xml_pages import Points, TextLine
 from common.reading.page import Found
 from common.reading.tracks import Track
 
 Levels = UInt8[np.ndarray, "H W"]
 Colour = tuple[int, int, int]
 
-PAGE, LINE = 56, 2
-"""The page of the test split of `ink_pages`, and the line of it, that the page shows."""
+SEED = 167
+"""Decides the writer, the page and the photo."""
+LINE = 2
+"""The line that the page shows, from 0."""
+PROSE = (
+    "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a "
+    "wife. However little known the feelings or views of such a man may be on his first entering a neighbourhood, this "
+    "truth is so well fixed in the minds of the surrounding families, that he is considered as the rightful property "
+    "of some one or other of their daughters. My dear Mr. Bennet, said his lady to him one day, have you heard that "
+    "Netherfield Park is let at last? Mr. Bennet replied that he had not. But it is, returned she; for Mrs. Long has "
+    "just been here, and she told me all about it."
+)
+"""The text that is written: the beginning of Jane Austen's "Pride and Prejudice", 1813."""
 WIDTH = 760
 """Of a picture, pixels."""
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart
@@ -47,6 +60,13 @@ def shown(picture: Image.Image) -> Shown:
     content = io.BytesIO()
     picture.convert("RGB").save(content, "JPEG", quality=_QUALITY)
     return Shown(content.getvalue(), format="jpeg")
+
+
+# --- the page
+def draw_page() -> tuple[Levels, list[TextLine]]:
+    """A photo of a drawn page, and its true lines."""
+    rng = np.random.default_rng(SEED)
+    return drawn_page(rng, draw_hand(rng), PROSE.split())
 
 
 # --- drawings
@@ -202,12 +222,10 @@ def outlined(whole: dict[str, Any]) -> str:
 def main() -> None:
     """Write the picture."""
     import fourhands
-    from common.data import ink_pages
     from common.reading.formats import Source, render
 
-    reader = fourhands.load()
-    picture = ink_pages.load(1, side=reader.finder.spec.side).test.pictures[PAGE]
-    read = from_file(render(reader.read(picture), Source(image="page.jpg", picture_HW=picture), "picture"))
+    picture = draw_page()[0]
+    read = from_file(render(fourhands.load().read(picture), Source(image="page.jpg", picture_HW=picture), "picture"))
     both = Image.new("RGB", (2 * WIDTH + _GAP, read.height), "white")
     both.paste(photo(picture).convert("RGB"), (0, 0))
     both.paste(read, (WIDTH + _GAP, 0))

@@ -19,7 +19,6 @@ pytest.importorskip("IPython", reason='the pages need IPython: pip install "four
 from PIL import Image
 
 from common.cli import _parse, main
-from common.data import ink_pages
 from common.reading.formats import FORMATS, Source
 from common.reading.formats.json import as_json
 from common.reading.page import PageLine, PageReading, ReadCharacter
@@ -81,17 +80,13 @@ def ran() -> Any:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(ran: tuple[dict[str, Any], list[Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands of the page name."""
     folder = tmp_path_factory.mktemp("reading")
-    split = ink_pages.load(1, side=250).test
-    index = next(i for i in range(len(split)) if len(split.lines[i]) < 8)
-    Image.fromarray(split.pictures[index]).save(folder / "page.jpg")
-    line = split.lines[index][1].outline
-    (left, top), (right, bottom) = line.min(axis=0), line.max(axis=0)
-    Image.fromarray(split.pictures[index]).crop((int(left), int(top), int(right), int(bottom))).save(
-        folder / "line.png"
-    )
+    picture, lines = ran[0]["picture"], ran[0]["truth"]
+    Image.fromarray(picture).save(folder / "page.jpg")
+    (left, top), (right, bottom) = lines[1].outline.min(axis=0), lines[1].outline.max(axis=0)
+    Image.fromarray(picture).crop((int(left), int(top), int(right), int(bottom))).save(folder / "line.png")
     (folder / "scans").mkdir()
     shutil.copy(folder / "page.jpg", folder / "scans" / "first.jpg")
     for name, weights in (("finder", FINDER), ("reader", READER)):
@@ -136,7 +131,7 @@ def test_command_of_the_page_runs(
 ) -> None:
     monkeypatch.chdir(folder)
     before = {*folder.rglob("*")}
-    # the best path of a small page: the searches have tests of their own
+    # the best path, which is faster: the searches have tests of their own
     assert main(["read", *words, "--beam", "0"]) == 0
     printed = capsys.readouterr().out
     made = {*folder.rglob("*")} - before
