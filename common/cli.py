@@ -113,12 +113,13 @@ def _parse(name: str, arguments: list[str]) -> Callable[[], int] | None:
     from tyro import _errors as tyro_errors  # the one place where tyro tells what is wrong; see pyproject.toml
 
     from common.commands.flags import REGISTRY, flag_names, refuse_moved
-    from common.commands.train import defaults_for
 
     refuse_moved(arguments)
     command, prog = _command(name), f"fourhands {name}"
     defaults: Any = None
     if name == "train":
+        from common.commands.train import defaults_for  # imports all that training needs
+
         defaults = defaults_for(arguments)
         command = command[type(defaults.spec)]
     known = flag_names(defaults if defaults is not None else command)

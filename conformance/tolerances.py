@@ -98,7 +98,11 @@ TOLERANCES: Mapping[tuple[str, ...], Tolerance] = {
     ("adamw steps", "float64"): Tolerance(limit=1e-8, norm="absolute", noise=1.8e-15, bug=7.4e-5, reason=STEPS),
     ("adamw steps", "float32"): Tolerance(limit=1e-4, norm="absolute", noise=9.7e-6, bug=3e-4, reason=STEPS),
     ("loss", "float64", "keras", "lstm_ctc"): Tolerance(
-        limit=1e-6, norm="absolute", noise=1e-7, bug=7.2e-4, reason=FLOAT32_CTC
+        limit=5e-6,
+        norm="absolute",
+        noise=1.6e-6,
+        bug=7.2e-4,
+        reason=f"{FLOAT32_CTC}; of labels without characters the loss is 33 nats",
     ),
     ("gradients", "float64", "keras", "lstm_ctc"): Tolerance(
         limit=3e-6, norm="relative L2", noise=4e-7, bug=0.2, reason=FLOAT32_CTC

@@ -25,6 +25,6 @@ def check_shipped(path: Path) -> Path:
     if not path.is_file():
         raise UserError(
             f"this installation lacks {path.name} of the reader that ships; install fourhands again, or name a run of "
-            "your own before the images"
+            "your own"
         )
     return path

@@ -181,6 +181,10 @@ def test_paired_interval_of_equal_lengths_is_that_of_the_differences() -> None:
     paired = bootstrap_difference((a_N, length_N), (b_N, length_N), writers_N)
     assert paired == pytest.approx(bootstrap_interval(a_N - b_N, writers_N, lengths_N=length_N))
     assert bootstrap_difference((a_N, length_N), (a_N, length_N), writers_N) == (0, 0)
+    # of one writer there is only one resample; each rate has its own lengths
+    one = np.zeros(2, np.int64)
+    first, second = (np.array([1, 3]), np.array([10, 10])), (np.array([2, 2]), np.array([4, 4]))
+    assert bootstrap_difference(first, second, one) == pytest.approx((4 / 20 - 4 / 8,) * 2)
 
 
 def test_frameworks_disagree_most_where_their_mistakes_differ_most() -> None:

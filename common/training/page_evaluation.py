@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ import numpy as np
 
 from common.data.config import DataConfig
 from common.data.dataset import SPLITS
-from common.data.page_dataset import PageDataset, PageSplit, Picture
+from common.data.page_dataset import PageSplit, Picture
 from common.errors import UserError
 from common.evaluation.finding import evaluate_finder
 from common.evaluation.page_reading import PageEvaluation, read_pages
@@ -29,7 +29,6 @@ from common.training.trained import data_config_of, open_weights, trained_in
 
 ALL = "all"
 """The name of all splits together."""
-Show = Callable[[PageDataset, PageEvaluation], None]
 
 
 def evaluate_pages(
@@ -42,7 +41,6 @@ def evaluate_pages(
     beam: int | None = None,
     ngram: bool | None = None,
     writer_pattern: str | None = None,
-    show: Show | None = None,
 ) -> dict[str, Any]:
     """Find and read the lines of pages, and compare both with the truth; see `fourhands.evaluate`.
 
@@ -56,7 +54,6 @@ def evaluate_pages(
         ngram: whether to weigh texts with the shipped character language model; None takes the shipped reader's
             default.
         writer_pattern: of the data; None takes that of the run if `data` is its own, else pages are writers.
-        show: called with the data and the evaluation, for example to draw the worst pages.
 
     Raises:
         UserError: no such run, data without pages, or a search that the reader cannot use.
@@ -74,8 +71,6 @@ def evaluate_pages(
     search = reader.search(beam, ngram)
     splits = [dataset.split(name) for name in (SPLITS if split == ALL else (split,))]
     evaluation = _evaluated(reader, splits, search)
-    if show:
-        show(dataset, evaluation)
     spec = cast(UNetSpec, content.spec)
     maps = {} if split == ALL else evaluate_finder(reader.finder, spec, splits[0]).figures()
     return {
