@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,8 +93,9 @@ class Stem(nnx.List):
             widths_B = -(-widths_B // block.strides[1])
             keep_BW = keep_first(widths_B, columns)
             x_BHWC = block(x_BHWC, keep_BW[:, None, :, None], training=training)
-        # the maximum over a single row is that row
-        return x_BHWC.max(1), keep_BW
+        # row by row, as `max` over an axis has the derivative 0 / 0 where XLA computes its argument twice and rounds
+        # differently (jaxlib 0.10.2, --xla_backend_optimization_level=0); the maximum of a single row is that row
+        return reduce(jnp.maximum, (x_BHWC[:, row] for row in range(x_BHWC.shape[1]))), keep_BW
 
 
 # --- loss: see lstm_ctc.py and transformer.py

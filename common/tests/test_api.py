@@ -40,7 +40,7 @@ def test_training_returns_the_result_that_the_run_folder_holds(digits: str, tmp_
     kept = json.loads((out / "config.json").read_text())
     assert (kept["spec"]["hidden_dims"], kept["spec"]["num_classes"]) == ([8], 10)
     assert (kept["train"]["batch_size"], kept["train"]["learning_rate"]) == (32, TrainConfig().learning_rate)
-    assert kept["data_config"] == {"examples": 64, "balance": False, "max_characters": 32, "writer_pattern": ""}
+    assert kept["data_config"] == asdict(fourhands.DataConfig(examples=64))
 
 
 def test_configurations_may_be_given_whole_or_as_the_fields_that_differ(digits: str, tmp_path: Path) -> None:
