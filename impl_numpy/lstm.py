@@ -29,7 +29,7 @@ def bidirectional_lstm(
     # index 0 of both is the start state
     h_2TBU = xp.zeros((2, length + 1, batch, units), x_BTC.dtype)
     c_2TBU = xp.zeros_like(h_2TBU)
-    tanh_c_2TBU = xp.empty_like(h_2TBU)
+    tanh_c_2TBU = xp.zeros_like(h_2TBU)
     for t in range(length):
         gates = gates_2TBQ[:, t]
         gates += h_2TBU[:, t] @ recurrent_kernel_2UQ

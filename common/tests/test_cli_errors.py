@@ -49,7 +49,7 @@ Tensors = dict[str, np.ndarray]
         (["train", "--rung", "mlp", "--out", "x", "stray"], ["stray"]),
         (["train", "--out", "x"], ["--rung"]),
         (["train", "--rung", "mlp"], ["--out"]),
-        (["evaluate"], ["fourhands evaluate needs RUN"]),
+        (["verify", "--framework"], ["--framework"]),
         (["evaluate", "run", "--beam", "wide"], ["--beam", "'wide'"]),
         (["evaluate", "run", "--split", "tset"], ["--split", "'tset'", "'train', 'validation', 'test'"]),
         (["evaluate", "nowhere"], ["nowhere does not exist", "give a run folder"]),
