@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-THRESHOLD = 0.4
+THRESHOLD = 0.3
 """Scores above it belong to a line."""
 # a run that is thicker than the median run by this factor joins two lines, or is a blot
 _MOST_THICKNESS = 2.0
