@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from common.errors import UserError
-from common.reading.page import Found, Kind, PageReading, cut_lines, read_cut, read_found, whole_picture
+from common.reading.page import Found, Kind, PageReading, read_found, whole_picture
 from common.reading.search import Search
 from common.reading.shipped import BEAM, FINDER, READER, check_shipped
-from common.reading.upright import SURE, is_upside_down, turned_back, writing
+from common.reading.upright import BETTER, SURE, turned_back, writing
 from common.recognizer import Device, Recognizer
 from common.spec import LineSpec
 from common.training.reader import Reader, picture_of
@@ -180,12 +180,13 @@ class PageReader:
             UserError: no writing was found.
         """
         recognizer, charset = self.reader.recognizer, self.reader.content.charset
-        height = cast(LineSpec, recognizer.spec).height
-        cut = cut_lines(self._find(picture_HW) if found is None else found, picture_HW, height)
-        reading = read_cut(cut, picture_HW, recognizer, charset, search)
-        if reading.confidence < SURE and is_upside_down(cut, recognizer, charset):
+        found = self._find(picture_HW) if found is None else found
+        reading = read_found(found, recognizer, charset, picture_HW, search)
+        if reading.confidence < SURE:  # perhaps it is upside down: finding and reading it again is the surest test
             turned_HW = np.ascontiguousarray(picture_HW[::-1, ::-1])
-            reading = turned_back(read_found(self._find(turned_HW), recognizer, charset, turned_HW, search))
+            turned = read_found(self._find(turned_HW), recognizer, charset, turned_HW, search)
+            if turned.confidence > reading.confidence + BETTER:
+                reading = turned_back(turned)
         if not writing(reading.lines):
             raise UserError(
                 "no writing was found; expected a page with lines of handwriting, so use another picture, or --as line "
