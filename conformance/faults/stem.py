@@ -88,7 +88,9 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("ops.py", "y_BWC = x_BHWC.max(axis=1)", "y_BWC = x_BHWC[:, 0]"),
             "pytorch": Edit("stem.py", "x_BCHW.amax(2)", "x_BCHW[:, :, 0]"),
             "keras": Edit("stem.py", "ops.max(x, axis=1)", "x[:, 0]"),
-            "jax": Edit("stem.py", "x_BHWC.max(1)", "x_BHWC[:, 0]"),
+            "jax": Edit(
+                "stem.py", "reduce(jnp.maximum, (x_BHWC[:, row] for row in range(x_BHWC.shape[1])))", "x_BHWC[:, 0]"
+            ),
         },
     ),
     Fault(
@@ -100,7 +102,9 @@ FAULTS: tuple[Fault, ...] = (
             "numpy": Edit("ops.py", "y_BWC = x_BHWC.max(axis=1)", "y_BWC = x_BHWC.mean(axis=1)"),
             "pytorch": Edit("stem.py", "x_BCHW.amax(2)", "x_BCHW.mean(2)"),
             "keras": Edit("stem.py", "ops.max(x, axis=1)", "ops.mean(x, axis=1)"),
-            "jax": Edit("stem.py", "x_BHWC.max(1)", "x_BHWC.mean(1)"),
+            "jax": Edit(
+                "stem.py", "reduce(jnp.maximum, (x_BHWC[:, row] for row in range(x_BHWC.shape[1])))", "x_BHWC.mean(1)"
+            ),
         },
     ),
     Fault(
