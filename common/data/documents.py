@@ -75,7 +75,7 @@ class Pages:
 def find_documents(names: Iterable[str | Path]) -> list[Document]:
     """The documents that a person names: files, folders and patterns such as `scans/*.jpg`, in this order.
 
-    A folder stands for all images and PDF files in it and in its subfolders, by name, without hidden ones. A file that
+    A folder means all images and PDF files in it and in its subfolders, by name, without hidden ones. A file that
     does not exist is among the documents too: opening it says so.
 
     Raises:

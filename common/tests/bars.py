@@ -1,7 +1,7 @@
 """Pages whose lines are rows of bars, and models that read them: the text of a line is the number of its bars.
 
 The first bar of a line is tall and the last one is short. Upside down it is the reverse, and the model then reads with
-less confidence. Nine bars stand for what is no writing: the model reads them with little confidence both ways.
+less confidence. Nine bars represent what is no writing: the model reads them with little confidence both ways.
 
 Only the models are replaced: pages are opened, cut, normalised, read in batches and written by the code under test.
 """

@@ -138,7 +138,7 @@ def test_the_shorter_baseline_must_run_along_the_other_over_half_of_its_length(r
 
 
 def test_without_a_line_above_another_the_outline_decides_how_near_is_near() -> None:
-    # an outline of 80 pixels stands for lines that are 56 pixels apart, so 27 is near and 29 is not
+    # an outline of 80 pixels belongs to lines that are 56 pixels apart, so 27 is near and 29 is not
     alone = [TRUTH[0]]
     assert score_page(alone, [line("abc", 127)], ["abc"]).lines_missed == 0
     assert score_page(alone, [line("abc", 129)], ["abc"]).lines_missed == 1
