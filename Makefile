@@ -28,7 +28,7 @@ test-all: .venv/installed ## both dtypes, all planted faults, the lectures, ever
 docs: .venv/installed
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html
 
-compare: .venv/installed ## a first look in ten minutes; `make compare TIER=quick` for figures to publish
+compare: .venv/installed ## a first look in about twelve minutes; `make compare TIER=quick` for figures to publish
 	$(BIN)/fourhands compare --tier $(TIER) --out report$(if $(filter-out first,$(TIER)),-$(TIER))
 
 clean:
