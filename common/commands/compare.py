@@ -16,7 +16,7 @@ class Compare:
     out: Path
     """The report folder; an interrupted report of the same flags is continued."""
     tier: Literal["first", "quick", "full"] = "first"
-    """first: a first look in twelve minutes; quick: the published comparison, in twenty-five; full: hours of training."""
+    """first: a look in twelve minutes; quick: the published comparison, in twenty-five; full: hours of training."""
     rungs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Rungs to compare; by default all that read the data."""
     frameworks: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()

@@ -14,7 +14,7 @@ FIRST, PUBLISHED, LONGEST = "first", "quick", "full"
 """Tiers: the default, the one whose figures the project publishes, and the longest one."""
 
 MEANING = (
-    "Each framework trained for seconds only, so that the whole report is ready within a quarter of an hour. The scores "
+    "Each framework trained for seconds only, so the whole report is ready within a quarter of an hour. The scores "
     "are poor: they show that training, evaluation and reading work, and say nothing about a framework. The speeds are "
     "those of a few dozen steps, so they show the order of the frameworks only roughly. The figures that this project "
     f"publishes come from the {PUBLISHED} tier."
