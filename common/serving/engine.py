@@ -143,8 +143,10 @@ class Engine:
             TooLargeError: the document has more pages, pixels or lines than the limits allow.
             UserError: it cannot be read, or has no writing.
         """
-        if self._closing or self._fleet is None or (self._fleet.failure and self._fleet.model is None):
-            raise WorkerLostError(self.failure or "the service is closing")
+        if self._closing or self._fleet is None:
+            raise WorkerLostError("the service is closing" if self._closing else "the service has not started")
+        if self._fleet.model is None and self._fleet.failure is not None:
+            raise WorkerLostError(f"the models cannot be used: {self._fleet.failure}")
         if len(self._waiting) >= self.config.queue:
             raise QueueFullError(self._retry_after())
         self._numbers += 1
