@@ -70,6 +70,12 @@ def create_app(
     app.state.config, app.state.engine, app.state.metrics = config, engine, metrics
     observers: list[Callable[[Reply], None]] = []
     app.state.observers = observers
+    for part in (labels, monitor):
+        if part is not None:
+            app.include_router(part.router())
+    if monitor is not None:
+        observers.append(monitor.observe)
+        metrics.add(monitor.metrics)
     _add_errors(app)
     _add_routes(app, config, engine, metrics)
     largest = json_limit(config.max_bytes)

@@ -271,7 +271,7 @@ async def _chunks(receive: Receive) -> Any:
             return
 
 
-class ClientLeft(Exception):  # noqa: N818 - no error: nobody waits for the answer
+class ClientLeft(Exception):
     """The client closed the connection."""
 
 

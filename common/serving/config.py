@@ -132,8 +132,8 @@ class ServeConfig:
             ) from None
         if len(token) < _LEAST_TOKEN or not token.isascii() or any(not "!" <= sign <= "~" for sign in token):
             raise UserError(
-                f"the token in {self.token_file} has {len(token)} characters; expected at least {_LEAST_TOKEN} letters, "
-                f"digits or signs of ASCII without spaces, such as the output of: openssl rand -hex 32"
+                f"the token in {self.token_file} has {len(token)} characters; expected at least {_LEAST_TOKEN} "
+                f"letters, digits or signs of ASCII without spaces, such as the output of: openssl rand -hex 32"
             )
         return token
 

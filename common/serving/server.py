@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 

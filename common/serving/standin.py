@@ -13,6 +13,8 @@ from common.serving.reply import ModelInfo, PageReply, Reply
 
 
 class Standin:
+    """Answers in a thread."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
         self.ready = False
