@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from common.errors import UserError
 from common.reading.formats.xml import program_version
 from common.reading.page import Kind
-from common.serving import answers, problems
-from common.serving.access import Access
+from common.serving import answers, openapi, problems, static, urls
+from common.serving.access import PROBES, Access
 from common.serving.answers import FORMS, Form
 from common.serving.body import (
     JSON_BYTES,
@@ -25,6 +25,7 @@ from common.serving.body import (
     LimitBody,
     Upload,
     decode_base64,
+    file_name,
     json_limit,
     parse_json,
     read_all,
@@ -35,6 +36,7 @@ from common.serving.config import ServeConfig
 from common.serving.frame import Frame, record_of, unexpected
 from common.serving.logs import log
 from common.serving.metrics import Metrics
+from common.serving.models import Model, State, readings_of
 from common.serving.problems import Problem
 from common.serving.reply import QueueFullError, Reply, TooLargeError, TooLateError, WorkerLostError
 
@@ -61,7 +63,9 @@ def create_app(
         title="fourhands",
         version=program_version(),
         summary="Reads handwriting: a page, a line or a character.",
+        description=openapi.DESCRIPTION,
         lifespan=lifespan,
+        responses=openapi.ERRORS,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -70,14 +74,20 @@ def create_app(
     app.state.config, app.state.engine, app.state.metrics = config, engine, metrics
     observers: list[Callable[[Reply], None]] = []
     app.state.observers = observers
-    for part in (labels, monitor):
-        if part is not None:
-            app.include_router(part.router())
-    if monitor is not None:
-        observers.append(monitor.observe)
-        metrics.add(monitor.metrics)
+    assets = static.load_assets(label=labels is not None)
+    open_paths = static.open_paths(assets)
     _add_errors(app)
     _add_routes(app, config, engine, metrics)
+    app.include_router(static.router(assets))
+    if labels is not None:
+        from common.serving.label_routes import label_router
+
+        app.include_router(label_router(labels, engine))
+    if monitor is not None:
+        app.include_router(monitor.router())
+        observers.append(monitor.observe)
+        metrics.add(monitor.metrics)
+    _describe(app, token=token is not None, open_paths=[*PROBES, *open_paths])
     largest = json_limit(config.max_bytes)
     # the last that is added is the first that is called
     app.add_middleware(
@@ -87,9 +97,21 @@ def create_app(
         seconds=config.upload_seconds,
         held=_HELD * max(largest, JSON_BYTES),
     )
-    app.add_middleware(Access, config=config, token=token, open_paths=["/"])
-    app.add_middleware(Frame, answered=metrics.answered, drained=largest)
+    app.add_middleware(Access, config=config, token=token, open_paths=open_paths)
+    paths = {getattr(route, "path", "") for route in app.routes}
+    app.add_middleware(Frame, answered=metrics.answered, drained=largest, paths=paths)
     return app
+
+
+def _describe(app: FastAPI, *, token: bool, open_paths: list[str]) -> None:
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.complete(made(), token=token, open_paths=open_paths)
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -174,7 +196,7 @@ def refuse_unknown(names: Collection[str], known: Collection[str], what: str) ->
 
 
 def _add_routes(app: FastAPI, config: ServeConfig, engine: Engine, metrics: Metrics) -> None:
-    @app.post("/v1/read")
+    @app.post("/v1/read", responses=openapi.read_answers(), openapi_extra=openapi.read_operation())
     async def read(request: Request) -> Response:
         """Read a picture or a document."""
         refuse_unknown(list(request.query_params), ("as", "format"), "parameter")
@@ -203,24 +225,39 @@ def _add_routes(app: FastAPI, config: ServeConfig, engine: Engine, metrics: Metr
             return answers.json_answer(answers.json_of(reply, upload.name, record.id))
         return answers.file_answer([page.reading for page in reply.pages], upload.name, what)
 
-    @app.get("/healthz")
+    @app.post("/v1/render", responses=openapi.render_answers(), openapi_extra=openapi.render_operation())
+    async def render(request: Request) -> Response:
+        """Turn a reading, as /v1/read answers it, into a file; its text may have been corrected."""
+        refuse_unknown(list(request.query_params), ("format",), "parameter")
+        forms = [form for form in FORMS if form != "json"]
+        form = cast("Form | None", parameter(request, "format", forms))
+        if form is None:
+            raise Problem(
+                "wrong-value", f"the parameter format is missing; add ?format= with one of {', '.join(forms)}"
+            )
+        if _media_type(request) != "application/json":
+            raise Problem("wrong-type", "the body is not of the type application/json; send a reading as JSON")
+        body = await read_all(request.receive, JSON_BYTES)
+        return await asyncio.to_thread(_rendered, body, form)
+
+    @app.get("/healthz", response_model=State)
     async def healthz() -> dict[str, str]:
         """Whether the service lives."""
         return {"status": "alive"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", response_model=State, responses=openapi.BUSY)
     async def readyz() -> dict[str, str]:
         """Whether the service takes pictures."""
         if not engine.ready:
             raise _not_ready(engine)
         return {"status": "ready"}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics_() -> Response:
         """Metrics for Prometheus."""
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/v1/model")
+    @app.get("/v1/model", response_model=Model, responses=openapi.BUSY)
     async def model() -> dict[str, Any]:
         """The model that reads."""
         info = engine.model
@@ -250,14 +287,14 @@ def _not_ready(engine: Engine) -> Problem:
 
 async def _upload(request: Request, config: ServeConfig) -> Upload:
     """The picture of a request, in whichever of the forms it comes."""
-    content_type = request.headers.get("content-type", "")
-    media = content_type.partition(";")[0].strip().lower()
+    media = _media_type(request)
     limit = config.max_bytes
     if media == "multipart/form-data":
-        return await read_multipart(request.receive, content_type, limit)
+        return await read_multipart(request.receive, request.headers["content-type"], limit)
     if media == "application/json":
         body = await read_all(request.receive, json_limit(limit))
-        return await asyncio.to_thread(_of_json, body, limit)
+        sent = await asyncio.to_thread(_of_json, body, limit)
+        return sent if isinstance(sent, Upload) else await urls.fetch(sent, config.url_host, limit)
     if media.startswith("image/") or media in ("application/pdf", "application/octet-stream"):
         data = await read_all(request.receive, limit)
         if not data:
@@ -272,7 +309,18 @@ async def _upload(request: Request, config: ServeConfig) -> Upload:
     )
 
 
-def _of_json(body: bytes, limit: int) -> Upload:
+def _media_type(request: Request) -> str:
+    """The type of the body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _rendered(body: bytes, form: Form) -> Response:
+    name, readings = readings_of(parse_json(body))
+    return answers.file_answer(readings, file_name(name), answers.wanted(form, ""))
+
+
+def _of_json(body: bytes, limit: int) -> Upload | str:
+    """The picture, or its URL, of a JSON body."""
     content = parse_json(body)
     refuse_unknown(content, ("image", "url"), "field")
     if len(content) != 1:
@@ -281,7 +329,7 @@ def _of_json(body: bytes, limit: int) -> Upload:
     if not isinstance(value, str):
         raise Problem("wrong-value", f"{name} is no text; send a string")
     if name == "url":
-        raise Problem("url-refused", "this service fetches no URLs; send the picture itself")
+        return value
     return Upload(decode_base64(value, limit))
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,15 +55,23 @@ def record_of(request: Request) -> Record:
 class Frame:
     """The outermost ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, *, answered: Callable[[str, int, float, int], None], drained: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        answered: Callable[[str, int, float, int], None],
+        drained: int,
+        paths: Collection[str],
+    ) -> None:
         """Make the middleware.
 
         Args:
             app: what to call.
             answered: called with the route, status, seconds and bytes of the body of each request.
             drained: bytes of a refused body that are read and forgotten, so that the client sees the answer.
+            paths: the addresses that there are. Only these are named in the log and in the metrics.
         """
-        self.app, self.answered, self.drained = app, answered, drained
+        self.app, self.answered, self.drained, self.paths = app, answered, drained, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,7 +102,8 @@ class Frame:
         await problems.answer(problem, record.id)(exchange.scope, exchange.receive, exchange.send)
 
     def _finish(self, scope: Scope, record: Record, exchange: _Exchange, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path", scope["path"])
+        route = route if route in self.paths else "other"
         method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN_METHOD
         status = exchange.status or CLIENT_LEFT
         self.answered(route, status, seconds, exchange.size)
