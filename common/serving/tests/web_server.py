@@ -8,16 +8,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from common.reading.formats import Source
 from common.reading.formats import render as render_reading
 from common.reading.page import PageLine, PageReading, ReadCharacter
-from common.serving.web import Mode, index, load_assets
 
+Mode = Literal["reader", "label"]
+WEB = Path(__file__).resolve().parents[1] / "web"
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -53,7 +57,7 @@ class Asked:
     method: str
     path: str
     body: bytes
-    headers: Mapping[str, str]
+    headers: Message
 
 
 Route = Callable[[Asked], Said]
@@ -85,12 +89,11 @@ class PageServer:
     def reply(self, asked: Asked) -> Said:
         """The answer to a request."""
         path = asked.path.partition("?")[0]
-        assets = load_assets()
         if path == "/":
-            page = index(self.mode)
-            return Said(body=page.content, headers={"Content-Type": page.media_type})
-        if path.startswith("/web/") and (asset := assets.get(path.removeprefix("/web/"))):
-            return Said(body=asset.content, headers={"Content-Type": asset.media_type})
+            old, new = (f'name="fourhands-mode" content="{mode}"'.encode() for mode in ("reader", self.mode))
+            return asset("index.html", old, new)
+        if path.startswith("/web/"):
+            return asset(path.removeprefix("/web/"))
         if self.token and asked.headers.get("Authorization") != f"Bearer {self.token}":
             return problem(401, "The token is missing or wrong")
         if path == "/v1/read":
@@ -99,6 +102,15 @@ class PageServer:
             form: Any = asked.path.rpartition("=")[2]
             return Said(body=rendered(json.loads(asked.body), form), headers={"Content-Type": "application/xml"})
         return self.extra(asked) or problem(404, "There is no such page")
+
+
+def asset(name: str, old: bytes = b"", new: bytes = b"") -> Said:
+    """A file of the page."""
+    path = WEB / name
+    content = path.read_bytes()
+    assert old in content
+    kind = f"{MEDIA_TYPES[path.suffix]}; charset=utf-8"
+    return Said(body=content.replace(old, new, 1) if old else content, headers={"Content-Type": kind})
 
 
 def problem(status: int, detail: str, **headers: str) -> Said:
@@ -138,7 +150,7 @@ def serving(server: PageServer) -> Iterator[PageServer]:
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked = Asked(method=self.command, path=self.path, body=body, headers=dict(self.headers))
+            asked = Asked(method=self.command, path=self.path, body=body, headers=self.headers)
             server.asked.append(asked)
             said = server.reply(asked)
             if said.status < 0:

@@ -3,10 +3,34 @@
 
 import { Problem, noConnection, nonsense, problemOf } from "./problem.js";
 
-/** @import { Answer, Reading } from "./types.js" */
+/** @import { Answer, Line, Point, Reading } from "./types.js" */
+
+/**
+ * @typedef {object} LabelEntry  a page of the folder that is labelled
+ * @property {string} id
+ * @property {string} name
+ * @property {"new" | "corrected"} state
+ * @property {number | null} lines
+ *
+ * @typedef {object} LabelPage
+ * @property {string} id
+ * @property {string} name
+ * @property {number} width
+ * @property {number} height
+ * @property {"new" | "corrected"} state
+ * @property {string} version
+ * @property {string} [note]
+ * @property {Line[]} lines
+ *
+ * @typedef {object} Patience
+ * @property {AbortSignal} signal
+ * @property {(waiting: Waiting) => void} onWait
+ * @property {() => void} onSend  told before each try
+ */
 
 const TRIES = 6;
 const LONGEST_WAIT = 60; // seconds
+const KEEPALIVE = 20_000; // characters: browsers refuse more than 64 KiB of a request that outlives its tab
 
 /**
  * @typedef {object} Waiting  told before each new try
@@ -65,16 +89,14 @@ export class Api {
    * Read a picture or a document. A busy server is asked again when it says so.
    *
    * @param {File} file
-   * @param {{signal: AbortSignal, onWait: (waiting: Waiting) => void, onSend: () => void}} options
+   * @param {Patience} patience
    * @returns {Promise<Answer>}
    */
-  async read(file, { signal, onWait, onSend }) {
-    return patiently(async () => {
-      onSend();
-      const body = new FormData();
-      body.append("file", file, file.name || "picture");
-      return answerOf(await this.json("v1/read", { method: "POST", body, signal, headers: { Accept: "application/json" } }));
-    }, signal, onWait);
+  async read(file, patience) {
+    const body = new FormData();
+    body.append("file", file, file.name || "picture");
+    const init = { method: "POST", body, signal: patience.signal, headers: { Accept: "application/json" } };
+    return patiently(async () => answerOf(await this.json("v1/read", init)), patience);
   }
 
   /**
@@ -89,6 +111,58 @@ export class Api {
     const response = await this.send(`v1/render?format=${format}`, { method: "POST", headers, body: JSON.stringify(reading) });
     return response.blob();
   }
+
+  // --- label mode
+
+  /** @returns {Promise<{pages: LabelEntry[], left_out: string[]}>} the folder */
+  async labelPages() {
+    const body = await this.json("v1/label/pages");
+    if (!Array.isArray(body?.pages)) throw nonsense(200);
+    return { pages: body.pages, left_out: body.left_out ?? [] };
+  }
+
+  /**
+   * A page of the folder: its lines as saved, else as the reader proposes.
+   *
+   * @param {string} id
+   * @param {Patience} patience
+   * @returns {Promise<LabelPage>}
+   */
+  async labelPage(id, patience) {
+    const page = await patiently(() => this.json(`v1/label/pages/${encodeURIComponent(id)}`, { signal: patience.signal }), patience);
+    const whole = page?.width > 0 && page.height > 0 && typeof page.version === "string";
+    if (!whole || !Array.isArray(page.lines) || !page.lines.every(isLine)) throw nonsense(200);
+    return page;
+  }
+
+  /**
+   * @param {string} id
+   * @param {AbortSignal} signal
+   * @returns {Promise<Blob>}
+   */
+  async labelPicture(id, signal) {
+    const response = await this.send(`v1/label/pages/${encodeURIComponent(id)}/picture`, { signal });
+    return response.blob();
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} version  that was corrected
+   * @param {{text: string, baseline: Point[], outline?: Point[]}[]} lines
+   * @param {boolean} leaving  whether the tab may close before the answer comes
+   * @returns {Promise<{version: string, state: string}>}
+   */
+  async saveLabel(id, version, lines, leaving) {
+    const body = JSON.stringify({ lines });
+    const answer = await this.json(`v1/label/pages/${encodeURIComponent(id)}`, {
+      method: "PUT",
+      headers: { "Content-Type": "application/json", "If-Match": `"${version}"` },
+      body,
+      keepalive: leaving && body.length < KEEPALIVE,
+    });
+    if (typeof answer?.version !== "string") throw nonsense(200);
+    return answer;
+  }
 }
 
 /**
@@ -96,12 +170,12 @@ export class Api {
  *
  * @template T
  * @param {() => Promise<T>} work
- * @param {AbortSignal} signal
- * @param {(waiting: Waiting) => void} onWait
+ * @param {Patience} patience
  * @returns {Promise<T>}
  */
-async function patiently(work, signal, onWait) {
+async function patiently(work, { signal, onWait, onSend }) {
   for (let attempt = 1; ; attempt += 1) {
+    onSend();
     try {
       return await work();
     } catch (error) {
@@ -164,7 +238,7 @@ function isReading(reading) {
  * @param {any} line
  * @returns {boolean}
  */
-export function isLine(line) {
+function isLine(line) {
   const { text, confidence, characters, baseline, outline } = line ?? {};
   const known = confidence === null || typeof confidence === "number";
   return typeof text === "string" && known && [characters, baseline, outline].every(Array.isArray);

@@ -85,6 +85,21 @@ export class LineList {
     this.rows[index]?.field.focus();
   }
 
+  /**
+   * Focus the next line of a level, from the first again after the last.
+   *
+   * @param {string} level
+   * @param {number} after  index of a line
+   * @returns {boolean} whether there is one
+   */
+  focusLevel(level, after) {
+    const count = this.rows.length;
+    const order = Array.from({ length: count }, (_, step) => (after + 1 + step) % count);
+    const next = order.find((index) => this.rows[index].item.dataset.level === level);
+    if (next !== undefined) this.focus(next);
+    return next !== undefined;
+  }
+
   /** The line whose field has the focus; -1 if none has. */
   get focused() {
     return this.rows.findIndex(({ field }) => field === document.activeElement);

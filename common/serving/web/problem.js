@@ -33,12 +33,15 @@ const KNOWN = {
   404: ["This server does not offer that", "Reload the page. Its version may differ from the server's", false],
   408: ["Sending the picture took too long", "Try again with a better connection, or with a smaller picture", true],
   411: ["The server did not understand the request", "Reload the page", false],
+  410: ["The picture is gone from the folder", "Put it back, or start the server again", false],
   412: ["Somebody else saved this page", "Choose which version to keep", false],
   413: ["The picture is too large for this server", "Make it smaller, or send fewer pages at once", false],
   415: ["The server cannot read this kind of file", "Save it as JPEG, PNG, TIFF or PDF", false],
   422: ["The picture cannot be read", "Choose another file, or save it anew as JPEG or PNG", false],
+  428: ["The server did not understand the request", "Reload the page", false],
   429: ["The server is busy", "Try again in a moment", true],
   503: ["The server is busy", "Try again in a moment", true],
+  507: ["The server could not write the file", "Look at the disk and at the folder's permissions. Then try again", true],
   504: ["Reading took too long", "Try again later, or cut the picture in parts", true],
 };
 

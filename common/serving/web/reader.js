@@ -54,6 +54,7 @@ class ReaderPage {
     this.busy = false;
     /** Corrections that were neither copied nor downloaded. */
     this.unkept = false;
+    this.lastSelected = -1;
     this.screen = new Screen(KEYS);
     this.files = byId("files", HTMLInputElement);
     this.camera = byId("camera", HTMLInputElement);
@@ -205,6 +206,7 @@ class ReaderPage {
   /** @param {Picture} picture */
   async #show(picture) {
     this.current = picture;
+    this.lastSelected = -1;
     this.screen.showWork();
     this.#refresh(picture);
     const { page } = this;
@@ -274,6 +276,7 @@ class ReaderPage {
 
   /** @param {number | null} index */
   #select(index) {
+    if (index !== null) this.lastSelected = index;
     this.view.select(index);
     this.list.select(index);
   }
@@ -300,13 +303,7 @@ class ReaderPage {
   }
 
   #nextDoubt() {
-    const count = this.list.rows.length;
-    const from = Math.max(this.list.focused, this.lastDoubt ?? -1);
-    const order = Array.from({ length: count }, (_, step) => (from + 1 + step) % count);
-    const next = order.find((index) => this.list.rows[index].item.dataset.level === "unsure");
-    if (next === undefined) this.screen.say("No uncertain line is left");
-    else this.list.focus(next);
-    this.lastDoubt = next ?? -1;
+    if (!this.list.focusLevel("unsure", this.lastSelected)) this.screen.say("No uncertain line is left");
   }
 
   // --- taking it away

@@ -55,6 +55,7 @@ export class Screen {
   /** @param {string} words  told to the person, by voice too */
   say(words) {
     this.#tick(null);
+    this.progress.hidden = true;
     this.status.textContent = words;
   }
 
@@ -65,9 +66,16 @@ export class Screen {
   state(state, name) {
     const reading = state === "reading";
     const words = { waiting: `${name} waits for its turn`, reading: `Reading ${name}`, cancelled: `${name} was not read: you cancelled it`, failed: `${name} was not read`, read: `${name} was read` };
-    this.say(words[/** @type {keyof typeof words} */ (state)] ?? "");
-    this.progress.hidden = this.cancel.hidden = !reading;
-    if (reading) this.#tick((seconds) => (seconds < 1 ? "" : `${seconds} s`));
+    if (reading) this.busy(words.reading);
+    else this.say(words[/** @type {keyof typeof words} */ (state)] ?? "");
+    this.cancel.hidden = !reading;
+  }
+
+  /** @param {string} words  what goes on; the seconds that it takes are counted */
+  busy(words) {
+    this.say(words);
+    this.progress.hidden = false;
+    this.#tick((seconds) => (seconds < 1 ? "" : `${seconds} s`));
   }
 
   /**
@@ -75,7 +83,7 @@ export class Screen {
    * @param {number} total  seconds that are counted down
    */
   count(words, total) {
-    this.say(words);
+    this.busy(words);
     this.#tick((seconds) => `${Math.max(0, Math.ceil(total - seconds))} s`);
   }
 
@@ -170,13 +178,18 @@ export class Screen {
    * @param {Reading | null} reading
    */
   explain(seen, reading) {
-    const note = byId("note", HTMLElement);
     const words = [];
     if (seen === "paper" && reading) words.push("Your browser cannot show this file. The text is drawn at its place on blank paper.");
     if (seen === "nothing" && !reading) words.push("Your browser cannot show this file, but the server may be able to read it.");
     if (reading?.upside_down) words.push("The page was upside down. It is shown turned.");
-    note.textContent = words.join(" ");
-    note.hidden = !words.length;
+    this.note(words.join(" "));
+  }
+
+  /** @param {string} words  beside the picture; none hides the place */
+  note(words) {
+    const note = byId("note", HTMLElement);
+    note.textContent = words;
+    note.hidden = !words;
   }
 }
 

@@ -103,6 +103,7 @@ export class PictureView {
       const group = draw("g", { class: "line", "data-level": line.level });
       if (line.outline.length > 2) group.append(draw("polygon", { class: "outline", points: pairs(line.outline) }));
       if (line.baseline.length > 1) {
+        group.append(draw("polyline", { class: "reach", points: pairs(line.baseline) }));
         group.append(draw("polyline", { class: "halo", points: pairs(line.baseline) }));
         group.append(draw("polyline", { class: "baseline", points: pairs(line.baseline) }));
       }
@@ -130,10 +131,21 @@ export class PictureView {
     this.groups.forEach((group, at) => group.classList.toggle("hover", at === index));
   }
 
-  /** @param {number | null} index  line that is being edited; it is brought into view */
-  select(index) {
+  /**
+   * @param {number} index
+   * @param {Point[]} points  of its baseline, while it is dragged
+   */
+  moveBaseline(index, points) {
+    for (const drawn of this.groups[index].querySelectorAll("polyline")) drawn.setAttribute("points", pairs(points));
+  }
+
+  /**
+   * @param {number | null} index  line that is being edited
+   * @param {boolean} [follow]  whether it is brought into view
+   */
+  select(index, follow = true) {
     this.groups.forEach((group, at) => group.classList.toggle("selected", at === index));
-    if (index === null || !this.groups[index]) return;
+    if (index === null || !follow || !this.groups[index]) return;
     const group = this.groups[index];
     const line = group.getBoundingClientRect();
     const seen = this.root.getBoundingClientRect();
