@@ -147,9 +147,9 @@ def signs_of(
     """
     step = max(1, round((picture_HW.size / _LOOKED_AT) ** 0.5))
     darkest, paper = np.percentile(picture_HW[::step, ::step], (_DARKEST, 50)) / 255
-    page = {"brightness": float(paper), "contrast": float(max(0.0, paper - darkest))}
+    brightness, contrast = float(paper), float(max(0.0, paper - darkest))
     if reading is None:
-        return PageSigns(**page, lines=(), characters={})
+        return PageSigns(brightness=brightness, contrast=contrast, lines=(), characters={})
     if reading.kind == "page":
         corner = np.array(reading.size) - 1
         image_of = {_key(corner - line.outline if reading.upside_down else line.outline): line for line in cut}
@@ -160,7 +160,8 @@ def signs_of(
     for line, _ in images:
         counts.update(line.text)
     return PageSigns(
-        **page,
+        brightness=brightness,
+        contrast=contrast,
         lines=tuple(line_signs(line, image_HW) for line, image_HW in images if line.text),
         characters=dict(counts),
         kind=reading.kind,
