@@ -14,10 +14,6 @@ class UserError(ValueError):
     """
 
 
-class NoWritingError(UserError):
-    """The picture is blank, or no writing was found on it."""
-
-
 class NotInstalled(UserError):
     """The framework is registered but not installed."""
 

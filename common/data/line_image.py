@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageFilter
 
 from common.data.threshold import ink_range, otsu
-from common.errors import NoWritingError
+from common.errors import UserError
 
 Levels = UInt8[np.ndarray, "H W"]
 
@@ -115,7 +115,7 @@ def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"]:
     An image that is already normalised and has this height is returned unchanged.
 
     Raises:
-        NoWritingError: the image has no ink.
+        UserError: the image has no ink.
     """
     if len(image_HW) == height and image_HW.max() > _EDGE and float((image_HW == 0).mean()) > 0.5:
         return image_HW
@@ -124,7 +124,7 @@ def to_line(image_HW: Levels, height: int) -> UInt8[np.ndarray, "{height} _"]:
     if ink_HW is not None:
         line_HW = to_height(ink_HW, height)
     if line_HW is None:
-        raise NoWritingError(
+        raise UserError(
             f"the image ({image_HW.shape[0]}×{image_HW.shape[1]} pixels) is blank; expected one line in ink darker or "
             "lighter than the paper, so use another image"
         )

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import UInt8
 
-from common.errors import NoWritingError, UserError
+from common.errors import UserError
 from common.reading.page import Found, Kind, PageReading, read_found, whole_picture
 from common.reading.search import Search
 from common.reading.shipped import BEAM, FINDER, READER, check_shipped
@@ -113,7 +113,7 @@ class PageReader:
         except UserError as error:
             said = str(error)
             named = isinstance(picture, str | Path) and not said.startswith(str(picture))
-            raise type(error)(f"{picture}: {said}" if named else said) from None
+            raise UserError(f"{picture}: {said}" if named else said) from None
 
     def _read(self, picture_HW: Picture, kind: Kind | None, beam: int, ngram: bool) -> PageReading:
         found: Sequence[Found] | None = None
@@ -188,7 +188,7 @@ class PageReader:
             if turned.confidence > reading.confidence + BETTER:
                 reading = turned_back(turned)
         if not writing(reading.lines):
-            raise NoWritingError(
+            raise UserError(
                 "no writing was found; expected a page with lines of handwriting, so use another picture, or --as line "
                 "for a picture of one line"
             )
@@ -197,7 +197,7 @@ class PageReader:
     def _find(self, picture_HW: Picture) -> Sequence[Found]:
         if int(picture_HW.max()) - int(picture_HW.min()) < _LEAST_CONTRAST:
             height, width = picture_HW.shape
-            raise NoWritingError(
+            raise UserError(
                 f"the image ({height}×{width} pixels) is blank; expected a page in ink darker or lighter than the "
                 "paper, so use another image"
             )

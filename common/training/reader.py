@@ -95,7 +95,7 @@ class Reader:
             return task_of(self.content.spec).prepare(picture_HW, self.content.spec)
         except UserError as error:
             named = isinstance(image, str | Path)
-            raise type(error)(f"{image}: {error}" if named else str(error)) from None
+            raise UserError(f"{image}: {error}" if named else str(error)) from None
 
 
 def picture_of(image: Any) -> UInt8[np.ndarray, "H W"]:
