@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from jaxtyping import Float
 
 from common.errors import UserError
 from common.evaluation.known import KnownLine
-from common.evaluation.signs import PageSigns
 
 SHARE = 0.9
 """Probability that the interval of an estimate contains the CER."""
@@ -109,7 +109,7 @@ class Calibration:
 Fit = Callable[[Sequence[KnownLine]], Expected]
 
 
-def raw(lines: Sequence[KnownLine]) -> Expected:
+def raw(_: Sequence[KnownLine]) -> Expected:
     """No calibration: the errors are 1 − confidence."""
     return lambda confidence_N: 1 - confidence_N
 
@@ -128,10 +128,7 @@ def isotonic_knots(lines: Sequence[KnownLine]) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(confidence_N, kind="stable")
     fit = isotonic_regression(edits_N[order] / characters_N[order], weights=characters_N[order], increasing=False)
     borders = fit.blocks
-    x = [
-        float(np.average(confidence_N[order][a:b], weights=characters_N[order][a:b]))
-        for a, b in zip(borders, borders[1:], strict=False)
-    ]
+    x = [float(np.average(confidence_N[order][a:b], weights=characters_N[order][a:b])) for a, b in pairwise(borders)]
     y = [float(fit.x[a]) for a in borders[:-1]]
     if len(x) > _KNOTS:
         kept = np.unique(np.rint(np.linspace(0, len(x) - 1, _KNOTS)).astype(int))

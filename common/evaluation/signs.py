@@ -58,18 +58,15 @@ class PageSigns:
     contrast: float | None
     """Grey levels from the ink to the paper, 0 to 1; None for a line whose picture is not known."""
     lines: tuple[LineSigns, ...]
-    """One for each line that was read; empty if the picture was refused as without writing."""
+    """One for each line that was read."""
     characters: Mapping[str, int]
     """How often each character was read, over all lines."""
     kind: Kind = "page"
     """What the picture was taken for."""
     upside_down: bool = False
     """Whether the page was turned by 180° to be read."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether no writing was found."""
-        return not self.lines
+    empty: bool = False
+    """Whether the picture was refused, because no writing was found."""
 
     def as_json(self) -> dict[str, Any]:
         """The signs for JSON, with four significant digits."""
@@ -142,20 +139,20 @@ def signs_of(
     Args:
         picture_HW: grey levels, as the picture was loaded.
         cut: the lines as they were cut out of the picture, or out of the picture turned by 180° if the reading says so.
-            Lines that have no text are ignored. For a picture of one line or one character, its prepared image alone.
+            Lines that have no text are ignored. For a picture of one line, its prepared image alone.
         reading: what was read; None for a picture that was refused because no writing was found.
     """
     step = max(1, round((picture_HW.size / _LOOKED_AT) ** 0.5))
     darkest, paper = np.percentile(picture_HW[::step, ::step], (_DARKEST, 50)) / 255
     brightness, contrast = float(paper), float(max(0.0, paper - darkest))
     if reading is None:
-        return PageSigns(brightness=brightness, contrast=contrast, lines=(), characters={})
+        return PageSigns(brightness=brightness, contrast=contrast, lines=(), characters={}, empty=True)
     if reading.kind == "page":
         corner = np.array(reading.size) - 1
         image_of = {_key(corner - line.outline if reading.upside_down else line.outline): line for line in cut}
         images = [(line, found.image_HW) for line in reading.lines if (found := image_of.get(_key(line.outline)))]
     else:
-        images = [(line, each.image_HW) for line, each in zip(reading.lines, cut, strict=True)]
+        images = [(line, each.image_HW) for line, each in zip(reading.lines, cut, strict=False)]
     counts: Counter[str] = Counter()
     for line, _ in images:
         counts.update(line.text)

@@ -55,7 +55,7 @@ def test_equal_values_share_one_bin() -> None:
 
 def test_profile_counts_what_it_has_seen(tmp_path: Path) -> None:
     pages = pages_of(12)
-    pages[3] = replace(pages[3], lines=(), characters={})
+    pages[3] = replace(pages[3], lines=(), characters={}, empty=True)
     pages[4] = replace(pages[4], upside_down=True)
     profile = make_profile(pages, reader="abc", data="pages", writers=5)
     assert (profile.pages, profile.lines, profile.writers) == (12, 110, 5)

@@ -10,11 +10,8 @@ complete, from the validation split of its data.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -22,16 +19,14 @@ from jaxtyping import UInt8
 
 from common.data.config import DataConfig
 from common.data.dataset import SplitName
-from common.errors import NoWritingError, UserError
-from common.evaluation.drift import with_nulls
-from common.evaluation.known import KnownLine, known_line, known_lines
-from common.evaluation.lines import LineEvaluation
-from common.evaluation.profile import FILE, Profile, make_profile
-from common.evaluation.signs import PageSigns, image_signs, signs_of
-from common.reading.page import CutLine, Kind, PageReading, cut_lines
-from common.reading.shipped import FINDER, MODELS, check_shipped
-from common.spec import LineSpec, UNetSpec
-from common.tasks import PAGES, task_of
+from common.data.page_dataset import PageSplit
+from common.errors import NoWritingError
+from common.evaluation.known import KnownLine, known_lines
+from common.evaluation.signs import PageSigns, signs_of
+from common.reading.page import Kind, PageReading
+from common.reading.shipped import FINDER, check_shipped
+from common.spec import UNetSpec
+from common.tasks import PAGES
 from common.terminal import progress_bar
 from common.training.page_reader import PageReader
 from common.training.reader import picture_of
@@ -63,28 +58,14 @@ def watch(
     """
     picture_HW = picture_of(picture)
     try:
-        reading = reader.read(picture_HW, kind=kind, beam=beam, ngram=ngram)
+        read = reader.read_by(reader.steps(picture_HW, kind), reader.search(beam, ngram))
     except NoWritingError:
         return None, signs_of(picture_HW, [], None)
-    return reading, signs_of(picture_HW, cut_again(reader, picture_HW, reading), reading)
+    return read.reading, signs_of(picture_HW, read.cut, read.reading)
 
 
-def cut_again(reader: PageReader, picture_HW: Picture, reading: PageReading) -> list[CutLine]:
-    """The normalised images of the lines that were read."""
-    spec = reader.reader.content.spec
-    if reading.kind != "page":
-        line = reading.lines[0]
-        return [CutLine(task_of(spec).prepare(picture_HW, spec), line.outline, line.baseline)]
-    lines = list(reading.lines)
-    if reading.upside_down:
-        picture_HW = np.ascontiguousarray(picture_HW[::-1, ::-1])
-        corner = np.array(reading.size) - 1
-        lines = [replace(line, outline=corner - line.outline, baseline=corner - line.baseline) for line in lines]
-    return cut_lines(lines, picture_HW, cast(LineSpec, spec).height)
-
-
-def watch_split(reader: PageReader, data: str, split: SplitName, config: DataConfig) -> Watched:
-    """Read the pages of a split.
+def split_of_pages(reader: PageReader, data: str, split: SplitName, config: DataConfig) -> PageSplit:
+    """A split of pages.
 
     Args:
         reader: a reader of pages.
@@ -93,10 +74,18 @@ def watch_split(reader: PageReader, data: str, split: SplitName, config: DataCon
         config: the pattern of the writers.
 
     Raises:
-        UserError: data without pages, or pages that cannot be read.
+        UserError: data without pages.
     """
     content = open_weights(reader.finder_run or check_shipped(FINDER))
-    pages = PAGES.load(data, cast(UNetSpec, content.spec), config).split(split)
+    return PAGES.load(data, cast(UNetSpec, content.spec), config).split(split)
+
+
+def watch_pages(reader: PageReader, pages: PageSplit) -> Watched:
+    """Read the pages of a split and measure their signs.
+
+    Raises:
+        UserError: a page that cannot be read.
+    """
     writers_N = np.arange(len(pages)) if pages.writers_N is None else pages.writers_N
     signs, lines = [], []
     with progress_bar() as bar:
