@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-import fourhands
 from common.data import ink_hand, ink_pages, prose
 from common.data.config import DataConfig
 from common.evaluation.known import KnownLine
@@ -161,9 +161,9 @@ def load(path: Path) -> Watched:
     )
 
 
-def read(folder: Path, cache: Path, names: Sequence[str]) -> None:
+def read(folder: Path, cache: Path, names: Sequence[str], framework: str) -> None:
     """Read what is not in the cache yet."""
-    reader, config = fourhands.load(), DataConfig(writer_pattern=WRITERS)
+    reader, config = PageReader.open(run=None, framework=framework), DataConfig(writer_pattern=WRITERS)
     cache.mkdir(parents=True, exist_ok=True)
     for name in names:
         path = cache / f"{name.replace(' ', '_')}.json"
@@ -175,7 +175,7 @@ def read(folder: Path, cache: Path, names: Sequence[str]) -> None:
             test = split_of_pages(reader, f"pages:{folder}", "test", config) if name in CHANGES else None
             signs = read_drift(reader, name, () if test is None else test.pictures)  # type: ignore[arg-type]
             save(path, Watched(pages=signs, writers=list(range(len(signs))), lines=()))
-        print(f"{name}: {len(load(path).pages)} pictures", flush=True)
+        sys.stdout.write(f"{name}: {len(load(path).pages)} pictures\n")
 
 
 def main() -> None:
@@ -185,9 +185,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=["validation", "test", *CHANGES, *DRAWINGS])
+    parser.add_argument("--framework", default="numpy", help="the framework that reads; all read the same")
     given = parser.parse_args()
     if given.what == "read":
-        read(given.folder, given.cache, given.only)
+        read(given.folder, given.cache, given.only, given.framework)
 
 
 if __name__ == "__main__":
