@@ -1,34 +1,36 @@
-"""What the engine answers."""
+"""What the engine answers, and the errors that it raises."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from common.errors import UserError
+from common.errors import TooLargeError
 from common.reading.page import PageReading
+
+__all__ = ["ModelInfo", "PageReply", "QueueFullError", "Reply", "TooLargeError", "TooLateError", "WorkerLostError"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageReply:
-    """One page that was read."""
+    """What was read from one page of a document."""
 
     reading: PageReading
     signs: Any = None
-    """Measurements of the picture."""
+    """Measurements of the picture for monitoring; None if there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A document that was read."""
+    """What was read from one document."""
 
     pages: tuple[PageReply, ...]
-    """One per page of the document, in order."""
+    """One per page of the document, in its order."""
     seconds: Mapping[str, float]
-    """Of the stages queue, decode, find, read and total."""
+    """`queue`: waiting for a worker. `decode`, `find`, `read`: of all pages together. `total`: all of it."""
     model: str
-    """Identity: the first 12 hex digits of SHA-256 over finder, reader and prior."""
+    """Identity of the model, see `ModelInfo.identity`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +38,32 @@ class ModelInfo:
     """The model that reads."""
 
     identity: str
+    """First 12 hexadecimal digits of the SHA-256 of the files of the finder, the reader and the character prior."""
     rung: str
     framework: str
+    """Name of the framework that computes."""
     charset: str
+    """The characters that the model knows."""
     parameters: int
-    card: str
-    provenance: dict[str, Any]
+    """Numbers that were trained: of the reader, and of the finder if the model reads lines."""
+    card: str = ""
+    """The model card, Markdown; empty if there is none."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Origin of the reader's weights, as its file says."""
 
 
 class QueueFullError(Exception):
-    """Too many pictures wait."""
+    """The queue is full."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"the queue is full; try again in {retry_after} s")
+        super().__init__(f"the queue is full; try again in {retry_after} seconds")
         self.retry_after = retry_after
+        """Seconds after which there should be room."""
 
 
 class TooLateError(Exception):
-    """The time limit passed."""
+    """The time limit has passed."""
 
 
 class WorkerLostError(Exception):
-    """The process that read a picture ended."""
-
-
-class TooLargeError(UserError):
-    """A picture or a document passes a limit."""
+    """The process that read the picture ended, or the engine has closed."""
