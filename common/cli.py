@@ -21,6 +21,7 @@ COMMANDS = {
     "data show": "common.commands.data:Show",
     "train": "common.commands.train:Train",
     "evaluate": "common.commands.evaluate:Evaluate",
+    "label": "common.commands.label:Label",
     "adapt": "common.commands.adapt:Adapt",
     "read": "common.commands.read:Read",
     "verify": "common.commands.verify:Verify",
