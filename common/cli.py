@@ -24,6 +24,7 @@ COMMANDS = {
     "read": "common.commands.read:Read",
     "verify": "common.commands.verify:Verify",
     "compare": "common.commands.compare:Compare",
+    "drift": "common.commands.drift:Drift",
 }
 USER_ERROR, STOPPED = 2, 130
 # OpenBLAS reads it while NumPy is imported: waiting threads go to sleep soon. By default they spin. In two processes of
