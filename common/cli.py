@@ -32,6 +32,7 @@ COMMANDS = {
     "runs compare": "common.commands.runs:Compare",
     "runs note": "common.commands.runs:NoteDown",
     "runs best": "common.commands.runs:Best",
+    "drift": "common.commands.drift:Drift",
 }
 USER_ERROR, STOPPED = 2, 130
 # OpenBLAS reads it while NumPy is imported: waiting threads go to sleep soon. By default they spin. In two processes of
