@@ -24,6 +24,7 @@ COMMANDS = {
     "read": "common.commands.read:Read",
     "verify": "common.commands.verify:Verify",
     "compare": "common.commands.compare:Compare",
+    "serve": "common.commands.serve:Serve",
 }
 USER_ERROR, STOPPED = 2, 130
 # OpenBLAS reads it while NumPy is imported: waiting threads go to sleep soon. By default they spin. In two processes of

@@ -25,14 +25,17 @@ class DataConfig:
     text: str = ""
     """Drawn pages only: a text file (UTF-8) to write on them, in any language with Latin letters. Empty: English prose
     from Python's documentation."""
-
     drawn_pages: int = 0
     """Pages only: number of drawn pages (ink_pages) that are added to the training split of other pages."""
+    drawn_lines: int = 0
+    """Lines only: number of drawn lines (ink_lines) that are added to the training split of other lines."""
 
     def __post_init__(self) -> None:
         if self.examples < 0:
             raise UserError(f"data.examples is {self.examples}; it must be at least 1, or 0 for all")
         if self.drawn_pages < 0:
             raise UserError(f"data.drawn_pages is {self.drawn_pages}; it must not be negative")
+        if self.drawn_lines < 0:
+            raise UserError(f"data.drawn_lines is {self.drawn_lines}; it must not be negative")
         if self.max_characters < 1:
             raise UserError(f"data.max_characters is {self.max_characters}; it must be at least 1, such as 32")

@@ -38,6 +38,7 @@ class Characters:
         for flag, holds, given in (
             ("--train.augment", "lines", train.augment),
             ("--data.writer-pattern", "lines", config.writer_pattern),
+            ("--data.drawn-lines", "lines", config.drawn_lines),
             ("--data.drawn-pages", "pages", config.drawn_pages),
         ):
             if given:

@@ -16,7 +16,7 @@ from common.data.batches import Batches
 from common.data.config import DataConfig
 from common.data.dataset import SPLITS, Refused
 from common.data.line_batches import LineBatches
-from common.data.lines import LineDataset, LineSplit, frames_needed
+from common.data.lines import LineDataset, LineSplit, frames_needed, joined
 from common.errors import UserError
 from common.evaluation.lines import LineEvaluation, evaluate_lines
 from common.evaluation.measure import CER
@@ -74,6 +74,12 @@ class Lines:
             train = subset(train, examples)
         elif len(train) < examples != len(dataset.train):  # drawn data has that many, refused lines included
             raise UserError(f"{examples:,} training lines were asked for; there are {len(train):,}, ask for fewer")
+        if config.drawn_lines:
+            from common.data import ink_lines
+
+            height, frames = cast(LineSpec, spec).height, cast(LineSpec, spec).frames
+            drawn = ink_lines.split("train", config.drawn_lines, height, config.max_characters)
+            train = joined(train, _accepted(drawn, frames, refused))
         return replace(
             dataset,
             charset=Charset.of(train.texts),
