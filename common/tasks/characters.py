@@ -39,6 +39,7 @@ class Characters:
             ("--train.augment", "lines", train.augment),
             ("--data.writer-pattern", "lines", config.writer_pattern),
             ("--data.drawn-lines", "lines", config.drawn_lines),
+            ("--data.hold-out", "lines", config.hold_out),
             ("--data.drawn-pages", "pages", config.drawn_pages),
         ):
             if given:

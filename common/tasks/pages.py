@@ -38,10 +38,10 @@ class Pages:
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
             raise UserError(f"--data.balance is for characters, and {spec.rung} finds lines; leave it out")
+        if config.hold_out:
+            raise UserError(f"--data.hold-out is for reading lines, and {spec.rung} finds lines; leave it out")
         if config.drawn_lines:
-            raise UserError(
-                f"--data.drawn-lines is for reading lines, and {spec.rung} finds lines; leave it out"
-            )
+            raise UserError(f"--data.drawn-lines is for reading lines, and {spec.rung} finds lines; leave it out")
 
     def load(self, data: str, spec: Spec, config: DataConfig) -> PageDataset:
         from common.data import sources  # imports Pillow
