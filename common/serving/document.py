@@ -10,9 +10,10 @@ from time import perf_counter
 from common.data.documents import open_document
 from common.data.lines import Image
 from common.errors import NoWritingError, TooLargeError, UserError
+from common.evaluation.signs import signs_of
 from common.reading.lines import LineReading
 from common.reading.page import Kind, PageReading
-from common.serving.reply import PageReply
+from common.serving.reply import NothingReadError, PageReply
 from common.serving.settings import Limits
 from common.training.page_reader import PageReader, PictureReading, Steps
 
@@ -48,7 +49,8 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
 
     Raises:
         TooLargeError: the document has more pages, pixels or lines.
-        UserError: it cannot be read, or has no writing.
+        NothingReadError: its only page has no writing.
+        UserError: it cannot be read.
     """
     read: list[PageReply] = []
     with ExitStack() as stack:
@@ -60,11 +62,16 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
             clock.lap("decode")
             try:
                 result = yield from _limited(reader.steps(picture_HW, kind), limits.lines, clock)
-                read.append(PageReply(reading=result.reading))
-            except NoWritingError:
+                signs = signs_of(picture_HW, result.cut, result.reading)
+                read.append(PageReply(reading=result.reading, signs=signs))
+            except NoWritingError as error:
+                signs = signs_of(picture_HW, [], None)
                 if len(pages) == 1:
-                    raise
-                read.append(PageReply(reading=PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)))
+                    nothing = NothingReadError(str(error))
+                    nothing.signs = signs
+                    raise nothing from None
+                empty = PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)
+                read.append(PageReply(reading=empty, signs=signs))
             except UserError as error:
                 if len(pages) == 1:
                     raise

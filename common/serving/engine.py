@@ -12,11 +12,11 @@ from time import monotonic
 from common.errors import UserError
 from common.reading.page import Kind
 from common.serving.fleet import LOG, Fleet, Request, Worker
-from common.serving.models import ModelFiles, watched
+from common.serving.loading import task_of
+from common.serving.model_files import ModelFiles, watched
 from common.serving.reply import ModelInfo, QueueFullError, Reply, TooLateError, WorkerLostError
 from common.serving.settings import EngineConfig, Limits
 from common.serving.work import Done
-from common.serving.worker import Task
 
 __all__ = ["Engine", "EngineConfig", "Limits"]
 
@@ -37,7 +37,9 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.failure: str | None = None
-        """Why no document can be read, or why the last new weights were refused; None if neither is so."""
+        """Why no document can be read at all; None while that is not known."""
+        self.refusal: str | None = None
+        """Why the last new weights were refused; None if they were not."""
         self._fleet: Fleet | None = None
         self._fleets: list[Fleet] = []
         """The fleet that serves, one that is being proven, and those that finish what they have."""
@@ -225,7 +227,7 @@ class Engine:
             try:
                 await self._swap()
             except UserError as error:
-                self.failure = str(error)
+                self.refusal = str(error)
                 self._counts["refused_swaps"] += 1
                 LOG.error("the new weights are refused, and the old ones go on: %s", error)
                 raise
@@ -244,21 +246,14 @@ class Engine:
         self._fleet = new
         old.retire()
         self._counts["swaps"] += 1
-        self.failure = None
+        self.refusal = None
         LOG.info("the model %s serves in place of %s", model.identity, old.task.files.identity)
         self._dispatch()
 
     def _new_fleet(self, files: ModelFiles) -> Fleet:
-        config = self.config
-        task = Task(
-            files=files,
-            framework=config.framework,
-            device=config.device,
-            limits=config.limits,
-            wait=config.wait_ms / 1000,
-        )
+        task = task_of(self.config, files)
         fleet = Fleet(
-            task, config.workers, self._counts, answered=self._answered, lost=self._lost, changed=self._changed
+            task, self.config.workers, self._counts, answered=self._answered, lost=self._lost, changed=self._changed
         )
         self._fleets.append(fleet)
         return fleet

@@ -11,10 +11,11 @@ from time import monotonic
 
 from common.errors import UserError
 from common.reading.page import Kind
+from common.serving.loading import Task
 from common.serving.process import Process
 from common.serving.reply import ModelInfo, Reply
 from common.serving.work import Done
-from common.serving.worker import Message, Task
+from common.serving.worker import Message
 
 AT_ONCE = 8
 """Documents that a worker has at once, so that their lines can share batches."""

@@ -1,130 +1,163 @@
-"""The models of the service: their files, whose content the engine keeps, and what a process makes of them.
-
-The engine keeps the content of the files that serve. A process that takes the place of a lost one therefore loads the
-same models, even if the files of the run have changed since.
-"""
+"""The shapes of JSON: what the service answers, and the readings that it turns into files."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from common.errors import UserError
-from common.reading.shipped import FINDER, MODELS, PRIOR, READER, check_shipped
-from common.recognizer import Device, Recognizer
-from common.serving.reply import ModelInfo
-from common.serving.settings import EngineConfig
-from common.training.reader import Reader
-from common.training.trained import open_recognizer, open_weights, prior_path, weights_path
-from common.training.verification import compare
-from common.weights import WeightsFile, load_weights
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-CARD = "MODEL_CARD.md"
+from common.data.xml_pages import Points
+from common.reading.page import PageLine, PageReading, ReadCharacter
+from common.serving.problems import Problem
 
+LONGEST_TEXT = 10_000  # characters of a line
+MOST_LINES = 1000
+MOST_PAGES = 100
+_MOST_POINTS = 2000
+_SIDE = 1_000_000  # pixels
 
-@dataclass(frozen=True, kw_only=True)
-class ModelFiles:
-    """The content of the files of a finder, a reader and its character prior."""
-
-    finder: bytes
-    reader: bytes
-    prior: bytes | None
-    card: str
-    """The model card, Markdown; empty if there is none."""
-    shipped: bool
-    """Whether the reader is the one that ships."""
-
-    @classmethod
-    def of(cls, run: Path | None, finder: Path | None) -> ModelFiles:
-        """Read the files; see `EngineConfig`.
-
-        Raises:
-            UserError: one is missing or damaged.
-        """
-        if run is not None and open_weights(run).spec.task == "pages" and finder is None:
-            run, finder = None, run
-        reader = READER if run is None else weights_path(run)
-        prior, card = (PRIOR, MODELS / CARD) if run is None else (prior_path(run), prior_path(run).with_name(CARD))
-        return cls(
-            finder=_content(FINDER if finder is None else weights_path(finder)),
-            reader=_content(reader),
-            prior=prior.read_bytes() if prior.is_file() else None,
-            card=card.read_text(encoding="utf-8") if card.is_file() else "",
-            shipped=run is None,
-        )
-
-    @cached_property
-    def identity(self) -> str:
-        """See `ModelInfo.identity`."""
-        return hashlib.sha256(self.finder + self.reader + (self.prior or b"")).hexdigest()[:12]
-
-    def open(self, framework: str | None, device: Device) -> Models:
-        """Load the models.
-
-        Raises:
-            UserError: a file is damaged, or the framework or the device is missing.
-        """
-        content = load_weights(self.reader)
-        if content.spec.task == "pages":
-            raise UserError(f"a {content.spec.rung} finds lines and reads none; name it as finder")
-        reader = Reader.of(content, self.prior or b"", (framework or "numpy") if self.shipped else framework, device)
-        models = {"reader": (reader.recognizer, content)}
-        if content.spec.task == "lines":
-            finder = load_weights(self.finder)
-            models["finder"] = (open_recognizer(finder, reader.framework, device)[0], finder)
-        return Models(files=self, reader=reader, device=device, models=models)
+Confidence = Annotated[float, Field(ge=0, le=1, description="Probability, 0 to 1.")]
+Coordinate = Annotated[int, Field(ge=0, le=_SIDE)]
+Polyline = Annotated[
+    list[Annotated[list[Coordinate], Field(min_length=2, max_length=2)]], Field(max_length=_MOST_POINTS)
+]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Models:
-    """The models of a process."""
-
-    files: ModelFiles
-    reader: Reader
-    device: Device
-    models: Mapping[str, tuple[Recognizer, WeightsFile]]
-    """The reader, and the finder if the reader reads lines."""
-
-    def prove(self) -> None:
-        """Check that each model gives the logits of its golden example.
-
-        Raises:
-            UserError: one of them does not.
-        """
-        for name, (recognizer, content) in self.models.items():
-            found = compare(self.reader.framework, recognizer, content)
-            if not found.same:
-                raise UserError(
-                    f"the {name} does not give the logits of its golden example in {found.framework}: the largest "
-                    f"difference is {found.relative:.1e} of the largest logit; train it again or restore the file"
-                )
-
-    @property
-    def info(self) -> ModelInfo:
-        """What the service says about them."""
-        content = self.reader.content
-        return ModelInfo(
-            identity=self.files.identity,
-            rung=content.spec.rung,
-            framework=self.reader.framework,
-            charset=self.reader.charset,
-            parameters=sum(array.size for _, each in self.models.values() for array in each.weights.values()),
-            card=self.files.card,
-            provenance=content.provenance,
-        )
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def watched(config: EngineConfig) -> list[Path]:
-    """The files whose change means new weights."""
-    runs = [run for run in (config.run, config.finder) if run is not None]
-    return [weights_path(run) for run in runs] + [prior_path(run) for run in runs]
+class Character(_Strict):
+    """A character of a line."""
+
+    text: Annotated[str, Field(max_length=16)]
+    confidence: Confidence
 
 
-def _content(path: Path) -> bytes:
+class Line(_Strict):
+    """A line of a page. Points are (x, y), whole pixels of the picture, from its upper left corner."""
+
+    text: Text
+    confidence: Annotated[
+        Confidence | None, Field(description="Mean probability of its characters; null for a text that a person wrote.")
+    ] = None
+    characters: Annotated[list[Character], Field(max_length=LONGEST_TEXT)] = []
+    baseline: Annotated[
+        Polyline, Field(description="Polyline under its letters, from left to right; empty in a picture of one line.")
+    ] = []
+    outline: Annotated[Polyline, Field(min_length=3, description="Polygon around its ink.")]
+
+
+class Page(_Strict):
+    """What was read from one picture."""
+
+    image: Annotated[str, Field(max_length=1000, description="Name of the file, as it was sent.")] = "image"
+    page: Annotated[int | None, Field(ge=1, description="Number of the page; only in a document of several.")] = None
+    kind: Annotated[Literal["page", "line", "character"], Field(description="What the picture was taken for.")] = "page"
+    width: Annotated[int, Field(ge=1, le=_SIDE, description="Pixels.")]
+    height: Annotated[int, Field(ge=1, le=_SIDE, description="Pixels.")]
+    text: Annotated[str, Field(description="The text of all lines.")] = ""
+    confidence: Confidence | None = None
+    character_confidences: Annotated[list[Confidence] | None, Field(description="Of a picture of one line only.")] = (
+        None
+    )
+    upside_down: Annotated[bool, Field(description="Whether the page was turned by 180° to be read.")] = False
+    lines: Annotated[list[Line], Field(max_length=MOST_LINES, description="In reading order.")]
+
+
+class Made(_Strict):
+    """How an answer was made."""
+
+    model: Annotated[str, Field(description="Identity of the model: the start of a SHA-256 over its files.")] = ""
+    seconds: Annotated[
+        dict[str, float] | None, Field(description="Time of each stage: queue, decode, find, read, total.")
+    ] = None
+    request: Annotated[str, Field(description="Id of the request, as in X-Request-Id and in the log.")] = ""
+
+
+class OnePage(Page, Made):
+    """The reading of a picture, or of a document of one page."""
+
+
+class SeveralPages(Made):
+    """The reading of a document of several pages."""
+
+    pages: Annotated[list[Page], Field(min_length=1, max_length=MOST_PAGES)]
+
+
+class ProblemBody(BaseModel):
+    """An error. Source: RFC 9457."""
+
+    type: Annotated[str, Field(description="Address of the explanation of this kind of error.")]
+    title: str
+    status: int
+    detail: Annotated[str, Field(description="One sentence: what is wrong, what was expected, what to do.")]
+    request: Annotated[str, Field(description="Id of the request.")]
+    limit: Annotated[float | None, Field(description="The limit that was passed.")] = None
+
+
+class Model(BaseModel):
+    """The model that reads."""
+
+    identity: Annotated[str, Field(description="The start of a SHA-256 over finder, reader and prior.")]
+    rung: str
+    framework: str
+    charset: Annotated[str, Field(description="All characters that it knows.")]
+    parameters: int
+    card: Annotated[str, Field(description="Its model card, Markdown.")]
+    provenance: Annotated[dict[str, Any], Field(description="What it was trained on, and how.")]
+
+
+class State(BaseModel):
+    """The state of the service."""
+
+    status: str
+
+
+def readings_of(content: dict[str, Any]) -> tuple[str, list[PageReading]]:
+    """The name of the picture, and its readings, of the JSON that `/v1/read` answers.
+
+    Raises:
+        Problem: another field or another value.
+    """
+    shape = SeveralPages if "pages" in content else OnePage
     try:
-        return check_shipped(path).read_bytes() if path.parent == MODELS else path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); give a run folder or a weights file") from None
+        said = shape.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"][:6]) or "the object"
+        unknown = first["type"] == "extra_forbidden"
+        what = f"unknown field {where[:100]!r}" if unknown else f"{where[:100]}: {first['msg']}"
+        raise Problem("wrong-value", f"{what}; send a reading as /v1/read answers it, see /openapi.json") from None
+    pages: Sequence[Page] = said.pages if isinstance(said, SeveralPages) else [said]
+    return pages[0].image, [_reading(page) for page in pages]
+
+
+def _reading(page: Page) -> PageReading:
+    lines = tuple(_line(line) for line in page.lines)
+    mean = float(np.mean([line.confidence for line in lines])) if lines else 0.0
+    confidence = mean if page.confidence is None else page.confidence
+    return PageReading(
+        size=(page.width, page.height),
+        lines=lines,
+        confidence=confidence,
+        kind=page.kind,
+        upside_down=page.upside_down,
+    )
+
+
+def _line(line: Line) -> PageLine:
+    return PageLine(
+        text=" ".join(line.text.split()),  # one line
+        confidence=1.0 if line.confidence is None else line.confidence,
+        characters=tuple(ReadCharacter(each.text, each.confidence) for each in line.characters),
+        baseline=_points(line.baseline),
+        outline=_points(line.outline),
+    )
+
+
+def _points(points: list[list[int]]) -> Points:
+    return np.array(points, np.float64).reshape(-1, 2)

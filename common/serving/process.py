@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from common.serving.worker import ENVIRONMENT, Message, Task
+from common.serving.loading import Task
+from common.serving.worker import ENVIRONMENT, Message
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.errors import TooLargeError
+from common.errors import NoWritingError, TooLargeError
+from common.evaluation.signs import PageSigns
 from common.reading.page import PageReading
 
-__all__ = ["ModelInfo", "PageReply", "QueueFullError", "Reply", "TooLargeError", "TooLateError", "WorkerLostError"]
+__all__ = [
+    "ModelInfo",
+    "NothingReadError",
+    "PageReply",
+    "QueueFullError",
+    "Reply",
+    "TooLargeError",
+    "TooLateError",
+    "WorkerLostError",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +27,8 @@ class PageReply:
     """What was read from one page of a document."""
 
     reading: PageReading
-    signs: Any = None
-    """Measurements of the picture for monitoring; None if there are none."""
+    signs: PageSigns | None = None
+    """Measurements of the picture for monitoring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,13 @@ class ModelInfo:
     """The model card, Markdown; empty if there is none."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Origin of the reader's weights, as its file says."""
+
+
+class NothingReadError(NoWritingError):
+    """A document of one picture without writing."""
+
+    signs: PageSigns | None = None
+    """Measurements of the picture for monitoring."""
 
 
 class QueueFullError(Exception):

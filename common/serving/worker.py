@@ -13,15 +13,13 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from common.reading.page import BATCH_SIZE
-from common.recognizer import Device
-from common.serving.models import ModelFiles, Models
-from common.serving.settings import Limits
+from common.serving.loading import Task, prepare
 
 if TYPE_CHECKING:
     from common.serving.shapes import FixedShapes
@@ -39,18 +37,6 @@ STEPPING = 0.02
 Message = tuple[Any, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a process reads with."""
-
-    files: ModelFiles
-    framework: str | None
-    device: Device
-    limits: Limits
-    wait: float
-    """Seconds that a line waits for others."""
-
-
 def main() -> None:
     """Load and prove the models, say so, and read documents until told to end, or until the engine is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):  # they go to all processes of a terminal; the engine decides
@@ -58,44 +44,17 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     task: Task = connection.recv()
     try:
-        models, work, shapes = prepare(task)
+        loaded = prepare(task)
     except UserError as error:
         connection.send(("failed", str(error)))
         return
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
     try:
-        connection.send(("ready", models.info))
-        Desk(connection, inbox, work, shapes, task.wait).run()
+        connection.send(("ready", loaded.info))
+        Desk(connection, inbox, loaded.work, loaded.shapes, task.wait).run()
     except (BrokenPipeError, ConnectionResetError):  # the engine is gone
         return
-
-
-def prepare(task: Task) -> tuple[Models, Work, list[FixedShapes]]:
-    """Load the models, prove them, and run everything once.
-
-    Raises:
-        UserError: they cannot be loaded, or they do not give the logits of their golden examples.
-    """
-    from common.serving.shapes import fixed
-    from common.serving.work import Work
-    from common.training.page_reader import PageReader
-
-    models = task.files.open(task.framework, task.device)
-    models.prove()
-    shaped = {name: fixed(model, models.reader.framework) for name, (model, _) in models.models.items()}
-    reader = PageReader(
-        reader=replace(models.reader, recognizer=shaped["reader"][0]),
-        open_finder=lambda: shaped["finder"][0],
-        device=task.device,
-        shipped=task.files.shipped,
-    )
-    shapes = [shape for _, shapes in shaped.values() for shape in shapes]
-    for shape in shapes:
-        shape.warm()
-    work = Work(reader, task.limits)
-    work.warm()
-    return models, work, shapes
 
 
 def _receive(connection: Connection, inbox: queue.SimpleQueue[Message]) -> None:
@@ -114,7 +73,7 @@ class Desk:
         connection: Connection,
         inbox: queue.SimpleQueue[Message],
         work: Work,
-        shapes: list[FixedShapes],
+        shapes: Sequence[FixedShapes],
         wait: float,
     ) -> None:
         self._connection = connection

@@ -16,9 +16,9 @@ from common.errors import TooLargeError, UserError
 from common.reading.page import PageReading
 from common.serving.document import Clock, document_steps
 from common.serving.engine import Engine, EngineConfig, Limits
-from common.serving.models import ModelFiles
+from common.serving.model_files import ModelFiles
 from common.serving.reply import QueueFullError, WorkerLostError
-from common.serving.tests.conftest import TEXTS, Serve, encoded, line_picture, page_picture, write_changed
+from common.serving.tests.engine_kit import TEXTS, Serve, encoded, line_picture, page_picture, write_changed
 from common.serving.work import Done, Work
 
 LINE = line_picture(TEXTS[1], 1)
@@ -258,8 +258,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(small: Path) -> None:
 def test_work_of_a_process_is_prepared_without_slow_packages() -> None:
     program = """
 import sys
-from common.serving.models import ModelFiles
-from common.serving.worker import Limits, Task, prepare
+from common.serving.model_files import ModelFiles
+from common.serving.loading import Limits, Task, prepare
 prepare(Task(files=ModelFiles.of(None, None), framework="numpy", device="cpu", limits=Limits(), wait=0.0))
 print([name for name in SLOW if name in sys.modules])
 """

@@ -17,7 +17,7 @@ from common.serving import engine as engine_module
 from common.serving.engine import Engine, EngineConfig
 from common.serving.fleet import Worker
 from common.serving.reply import Reply, TooLateError, WorkerLostError
-from common.serving.tests.conftest import TEXTS, Serve, encoded, line_picture, write_changed
+from common.serving.tests.engine_kit import TEXTS, Serve, encoded, line_picture, write_changed
 
 LINE = encoded(line_picture(TEXTS[1], 1))
 OTHER = encoded(line_picture(TEXTS[2], 2))
@@ -191,8 +191,9 @@ def test_new_weights_that_fail_their_proof_never_serve(serve: Serve, run: Path, 
         (run / "weights.safetensors").write_bytes(b"none")
         with pytest.raises(UserError, match="not a safetensors file"):
             await engine.swap()
-        assert engine.failure is not None
-        assert "not a safetensors file" in engine.failure
+        assert engine.failure is None, "the service goes on"
+        assert engine.refusal is not None
+        assert "not a safetensors file" in engine.refusal
         assert engine.ready
         assert engine.model == before
         assert before is not None
