@@ -83,8 +83,8 @@ def logits(
 ) -> Array:
     """Scores (B, T, K) for reading, zero past each line's own frames; the labels are not used."""
     frames_BTC, lengths_B, _, _ = stem.forward(spec, weights, images_BHW1, widths_B, training=False)
-    # BLAS adds up a product of one row in another order. With two, a line alone has the same logits, to the last bit, as
-    # in a batch
+    # BLAS adds up a product of one row in another order. With two rows, a line alone has the logits, to the last bit,
+    # that it has in a batch
     logits_BTK, _ = read(spec, weights, frames_BTC, lengths_B, rows=2)
     keep_BT = keep_first(lengths_B, logits_BTK.shape[1])
     return logits_BTK * keep_BT[..., None]
