@@ -14,6 +14,14 @@ class UserError(ValueError):
     """
 
 
+class TooLargeError(UserError):
+    """A document has more pixels, pages or lines than are read."""
+
+
+class NoWritingError(UserError):
+    """A page is blank or shows no writing."""
+
+
 class NotInstalled(UserError):
     """The framework is registered but not installed."""
 

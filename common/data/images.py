@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 
-from common.errors import UserError
+from common.errors import TooLargeError, UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded. This is Pillow's own limit against decompression bombs."""
@@ -76,19 +76,21 @@ def open_image(source: Path | bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def decode_image(image: Image.Image, name: str) -> UInt8[np.ndarray, "H W"]:
+def decode_image(image: Image.Image, name: str, pixels: int | None = None) -> UInt8[np.ndarray, "H W"]:
     """The present frame of an open image as grey levels, turned upright.
 
     Args:
         image: the open image.
         name: name of the image in an error message.
+        pixels: the most pixels that are decoded; None for `MAX_PIXELS`.
 
     Raises:
-        UserError: the image is damaged, or has more than `MAX_PIXELS` pixels.
+        UserError: the image is damaged, or has more pixels.
     """
+    most = MAX_PIXELS if pixels is None else pixels
+    if image.width * image.height > most:
+        raise TooLargeError(f"{name} has more than {most:,} pixels; crop it or reduce its size")
     with naming_errors(name):
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
         return grey_levels(ImageOps.exif_transpose(image))
 
 
@@ -103,7 +105,7 @@ def naming_errors(source: Path | bytes | str) -> Iterator[None]:
     try:
         yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UserError(f"{name} has more than {MAX_PIXELS:,} pixels; crop it or reduce its size") from None
+        raise TooLargeError(f"{name} has more than {MAX_PIXELS:,} pixels; crop it or reduce its size") from None
     except FileNotFoundError:
         raise UserError(f"{name} does not exist; name an image file") from None
     except IsADirectoryError:
