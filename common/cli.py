@@ -27,6 +27,12 @@ COMMANDS = {
     "verify": "common.commands.verify:Verify",
     "compare": "common.commands.compare:Compare",
     "serve": "common.commands.serve:Serve",
+    "runs list": "common.commands.runs:List",
+    "runs show": "common.commands.runs:Show",
+    "runs compare": "common.commands.runs:Compare",
+    "runs note": "common.commands.runs:NoteDown",
+    "runs best": "common.commands.runs:Best",
+    "drift": "common.commands.drift:Drift",
 }
 USER_ERROR, STOPPED = 2, 130
 # OpenBLAS reads it while NumPy is imported: waiting threads go to sleep soon. By default they spin. In two processes of

@@ -1,0 +1,259 @@
+"""Calibration: from the confidence of a line to the errors that are to be expected in it, and to an estimate of CER.
+
+The confidence of a line is the mean probability of its characters. A reader is more sure than it should be, so the
+errors of held-out lines say what each confidence is worth. The CER of a window of lines without truth then follows from
+their confidences.
+
+Sources: Zadrozny & Elkan 2002 for isotonic regression; Platt 1999; Guo et al. 2017 for the calibration error; Garg et
+al. 2022 for estimating errors without truth.
+"""
+
+# N lines, K knots
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from common.errors import UserError
+from common.evaluation.known import KnownLine
+from common.evaluation.signs import PageSigns
+
+SHARE = 0.9
+"""Probability that the interval of an estimate contains the CER."""
+BINS = 10
+"""Bins of the reliability diagram; each has an equal share of the characters."""
+_KNOTS = 24
+_LEAST = 60  # lines with truth without which nothing is calibrated
+_TINY = 1e-6
+
+Expected = Callable[[Float[np.ndarray, "N"]], Float[np.ndarray, "N"]]
+"""From the confidences of lines to the expected edits per character that was read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """One bin of a reliability diagram."""
+
+    confidence: float
+    """Mean confidence of its characters, as the reader gives it."""
+    calibrated: float
+    """Mean of 1 − expected errors per character."""
+    accuracy: float
+    """1 − CER of its lines."""
+    characters: int
+    lines: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What the confidences of a reader are worth."""
+
+    confidences: tuple[float, ...]
+    """Knots in ascending order."""
+    errors: tuple[float, ...]
+    """Expected edits per character that was read, at each knot; linear in between."""
+    length: float
+    """Characters of the true text per character that was read."""
+    spread: float
+    """Relative standard deviation of the CER of one writer around its estimate."""
+    noise: float
+    """Relative standard deviation of the CER of one line of the mean length around that of its writer."""
+    widen: float
+    """Factor of the interval that makes it contain the CER of at least `SHARE` of held-out windows."""
+    before: float
+    """Expected calibration error of the reader's confidences, on held-out writers."""
+    after: float
+    """The same of the calibrated confidences."""
+    reliability: tuple[Reliability, ...] = ()
+    """On held-out writers, from the lowest confidence to the highest."""
+    lines: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """For `Profile.calibration`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any] | None) -> Calibration | None:
+        """The calibration of a profile; None if it has none.
+
+        Raises:
+            UserError: it has another form.
+        """
+        if content is None:
+            return None
+        try:
+            bins = tuple(Reliability(**each) for each in content["reliability"])
+            knots = {name: tuple(content[name]) for name in ("confidences", "errors")}
+            return cls(**{**content, **knots, "reliability": bins})
+        except (TypeError, KeyError) as error:
+            raise UserError(
+                f"the calibration of this profile cannot be read ({error}); make the profile again"
+            ) from None
+
+    def expected(self, confidence_N: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+        """Expected edits per character that was read."""
+        errors_N: np.ndarray = np.interp(confidence_N, self.confidences, self.errors)
+        return errors_N
+
+    def calibrated(self, confidence: float) -> float:
+        """The confidence that a line deserves: 1 − expected errors per character, at least 0."""
+        return max(0.0, 1 - float(self.expected(np.array([confidence]))[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """An estimate of the CER of lines without truth."""
+
+    cer: float
+    low: float
+    """Of the interval that contains the CER with a probability of `SHARE`."""
+    high: float
+    lines: int
+
+
+def estimate(calibration: Calibration, pages: Sequence[PageSigns]) -> Estimate | None:
+    """The CER that the confidences of lines lead to expect; None without lines.
+
+    It holds for lines that are like those of the profile. A drift makes the confidences wrong as well.
+
+    Args:
+        calibration: of the reader.
+        pages: the signs of the pictures.
+    """
+    rows = np.array([(line.confidence, line.characters) for page in pages for line in page.lines], np.float64)
+    if not len(rows):
+        return None
+    cer = expected_cer(calibration, rows[:, 0], rows[:, 1])
+    return Estimate(cer=cer, **_interval(calibration, cer, len(rows)), lines=len(rows))
+
+
+def expected_cer(
+    calibration: Calibration, confidence_N: Float[np.ndarray, "N"], characters_N: Float[np.ndarray, "N"]
+) -> float:
+    """Expected edits ÷ expected characters of the truth."""
+    edits = float((calibration.expected(confidence_N) * characters_N).sum())
+    return edits / max(1.0, calibration.length * float(characters_N.sum()))
+
+
+def _interval(calibration: Calibration, cer: float, lines: int) -> dict[str, float]:
+    deviation = float(np.sqrt(calibration.spread**2 + calibration.noise**2 / lines))
+    factor = float(np.exp(calibration.widen * deviation))
+    return {"low": cer / factor, "high": cer * factor}
+
+
+# --- fits
+Fit = Callable[[Sequence[KnownLine]], Expected]
+
+
+def raw(_: Sequence[KnownLine]) -> Expected:
+    """No calibration: the errors are 1 − confidence."""
+    return lambda confidence_N: 1 - confidence_N
+
+
+def isotonic(lines: Sequence[KnownLine]) -> Expected:
+    """Isotonic regression of the errors per character on the confidence, weighted by characters."""
+    knots, errors = isotonic_knots(lines)
+    return lambda confidence_N: np.interp(confidence_N, knots, errors)
+
+
+def isotonic_knots(lines: Sequence[KnownLine]) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences and errors of the isotonic regression, at the middle of each of its steps."""
+    from scipy.optimize import isotonic_regression  # slow to import
+
+    confidence_N, characters_N, edits_N = _columns(lines)
+    order = np.argsort(confidence_N, kind="stable")
+    fit = isotonic_regression(edits_N[order] / characters_N[order], weights=characters_N[order], increasing=False)
+    borders = fit.blocks
+    x = [float(np.average(confidence_N[order][a:b], weights=characters_N[order][a:b])) for a, b in pairwise(borders)]
+    y = [float(fit.x[a]) for a in borders[:-1]]
+    if len(x) > _KNOTS:
+        kept = np.unique(np.rint(np.linspace(0, len(x) - 1, _KNOTS)).astype(int))
+        x, y = [x[i] for i in kept], [y[i] for i in kept]
+    return np.array(x), np.array(y)
+
+
+def platt(lines: Sequence[KnownLine]) -> Expected:
+    """Logistic regression of the errors per character on the log odds of the confidence."""
+    from scipy.optimize import minimize  # slow to import
+
+    confidence_N, characters_N, edits_N = _columns(lines)
+    odds_N = log_odds(confidence_N)
+    share_N = np.minimum(edits_N / characters_N, 1.0)
+
+    def nats(ab: np.ndarray) -> float:
+        wrong_N = _logistic(ab[0] + ab[1] * odds_N)
+        each_N = share_N * np.log(wrong_N + _TINY) + (1 - share_N) * np.log(1 - wrong_N + _TINY)
+        return float(-(characters_N * each_N).sum() / characters_N.sum())
+
+    a, b = minimize(nats, np.array([0.0, -1.0]), method="Nelder-Mead").x
+    return lambda confidence_N: _logistic(a + b * log_odds(confidence_N))
+
+
+def log_odds(confidence_N: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+    """Log of p ÷ (1 − p), for p away from 0 and 1."""
+    clipped_N = np.clip(confidence_N, 1e-4, 1 - 1e-4)
+    return np.log(clipped_N / (1 - clipped_N))
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+
+
+def _columns(lines: Sequence[KnownLine]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Confidence, characters that were read, and edits of each line."""
+    rows = np.array([(line.confidence, line.characters, line.edits) for line in lines], np.float64).reshape(-1, 3)
+    return rows[:, 0], rows[:, 1], rows[:, 2]
+
+
+# --- how good a calibration is
+def reliability(lines: Sequence[KnownLine], expected: Expected, bins: int = BINS) -> tuple[Reliability, ...]:
+    """The bins of a reliability diagram, of equal shares of the characters, by confidence."""
+    confidence_N, characters_N, edits_N = _columns(lines)
+    order = np.argsort(confidence_N, kind="stable")
+    place_N = np.cumsum(characters_N[order]) - characters_N[order] / 2
+    bin_N = np.minimum((place_N / characters_N.sum() * bins).astype(int), bins - 1)
+    right_N = 1 - expected(confidence_N)
+    found = []
+    for number in range(bins):
+        own = order[bin_N == number]
+        if len(own):
+            weights = characters_N[own]
+            found.append(
+                Reliability(
+                    confidence=float(np.average(confidence_N[own], weights=weights)),
+                    calibrated=float(np.average(right_N[own], weights=weights)),
+                    accuracy=float(1 - edits_N[own].sum() / weights.sum()),
+                    characters=int(weights.sum()),
+                    lines=len(own),
+                )
+            )
+    return tuple(found)
+
+
+def calibration_error(bins: Sequence[Reliability], *, calibrated: bool) -> float:
+    """Expected calibration error: the mean distance of accuracy and confidence, weighted by characters."""
+    gaps = [abs(each.accuracy - (each.calibrated if calibrated else each.confidence)) for each in bins]
+    return float(np.average(gaps, weights=[each.characters for each in bins]))
+
+
+def halves(lines: Sequence[KnownLine], rng: np.random.Generator) -> tuple[list[KnownLine], list[KnownLine]]:
+    """The lines of two halves of the writers."""
+    writers = np.unique([line.writer for line in lines])
+    first = set(rng.permutation(writers)[: len(writers) // 2].tolist())
+    return [line for line in lines if line.writer in first], [line for line in lines if line.writer not in first]
+
+
+def judged(lines: Sequence[KnownLine], fit: Fit, *, rounds: int = 20, seed: int = 0) -> float:
+    """Mean calibration error of a fit to one half of the writers, on the other half, over several divisions."""
+    rng = np.random.default_rng(seed)
+    errors = []
+    for _ in range(rounds):
+        first, second = halves(lines, rng)
+        errors.append(calibration_error(reliability(second, fit(first)), calibrated=True))
+    return float(np.mean(errors))
