@@ -97,7 +97,9 @@ class SignProfile:
     deviation: float
     """Standard deviation."""
     effective: float = 1.0
-    """Independent values per value: small if the values of one writer resemble each other. See `null_of_signs`."""
+    """Independent values per value: small if the values of one writer resemble each other. See `with_nulls`."""
+    wobble: float = 0.0
+    """Standard deviation of the mean of a window around that of the profile, without drift; 0 if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
