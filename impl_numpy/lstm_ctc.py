@@ -82,9 +82,14 @@ def logits(
 ) -> Array:
     """Scores (B, T, K) for reading, zero past each line's own frames; the labels are not used."""
     frames_BTC, lengths_B, _, _ = stem.forward(spec, weights, images_BHW1, widths_B, training=False)
+    batch, xp = len(frames_BTC), namespace(frames_BTC)
+    if batch == 1:
+        # BLAS adds up a product with one row in another order. With two rows, a line alone has the same logits, to the
+        # last bit, as in a batch.
+        frames_BTC, lengths_B = xp.repeat(frames_BTC, 2, axis=0), xp.repeat(lengths_B, 2)
     logits_BTK, _ = read(spec, weights, frames_BTC, lengths_B)
     keep_BT = keep_first(lengths_B, logits_BTK.shape[1])
-    return logits_BTK * keep_BT[..., None]
+    return (logits_BTK * keep_BT[..., None])[:batch]
 
 
 # --- loss

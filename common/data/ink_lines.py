@@ -176,17 +176,18 @@ def load(examples: int, *, height: int, max_characters: int) -> LineDataset:
         height: height of the lines, pixels.
         max_characters: maximum length of a line, characters.
     """
-    train = _split("train", examples or TRAIN_LINES, height, max_characters)
+    train = split("train", examples or TRAIN_LINES, height, max_characters)
     return LineDataset(
         name="ink_lines",
         charset=Charset.of(train.texts),
         train=train,
-        validation=_split("validation", VALIDATION_LINES, height, max_characters),
-        test=_split("test", TEST_LINES, height, max_characters),
+        validation=split("validation", VALIDATION_LINES, height, max_characters),
+        test=split("test", TEST_LINES, height, max_characters),
     )
 
 
-def _split(part: Part, count: int, height: int, max_characters: int) -> LineSplit:
+def split(part: Part, count: int, height: int, max_characters: int) -> LineSplit:
+    """Draw the lines of one split, or read them from the cache; see `load`."""
     prose = zlib.crc32(" ".join(words(part)).encode())  # the documentation differs between versions of Python
     state = [_VERSION, prose, part, count, height, max_characters]
     return prepare(f"ink_lines-{part}", state, lambda: _draw(part, count, height, max_characters), total=count).lines

@@ -72,6 +72,34 @@ class Selected(Sequence[Image]):
         return self._images[int(self._indices[index])]
 
 
+class _Joined(Sequence[Image]):
+    """The images of two sequences, one sequence after the other."""
+
+    def __init__(self, first: Sequence[Image], second: Sequence[Image]) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def __getitem__(self, index: int) -> Image:  # type: ignore[override]  # no slices
+        start = len(self._first)
+        return self._first[index] if index < start else self._second[index - start]
+
+
+def joined(first: LineSplit, second: LineSplit) -> LineSplit:
+    """The lines of two splits that share no writer, one split after the other."""
+    writers_N = None
+    if first.writers_N is not None and second.writers_N is not None:
+        writers_N = np.concatenate([first.writers_N, second.writers_N + first.writers_N.max() + 1])
+    return LineSplit(
+        images=_Joined(first.images, second.images),
+        widths_N=np.concatenate([first.widths_N, second.widths_N]),
+        texts=[*first.texts, *second.texts],
+        names=[*first.names, *second.names],
+        writers_N=writers_N,
+    )
+
+
 LineDataset = Dataset[LineSplit]
 
 

@@ -26,6 +26,10 @@ _ROWS = 512  # contexts that are estimated at a time: their rows stay in the cac
 FORMAT = "fourhands-prior-1"
 
 
+_Counts = defaultdict[tuple[int, ...], Counter[int]]
+"""A context to the characters that follow it, with their numbers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NgramCounts:
     """How often each character follows each context, in a training text.
@@ -53,12 +57,37 @@ class NgramCounts:
             num_classes: K.
             order: characters that a count spans, at least 1.
         """
-        counts: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter, {(): Counter()})
-        for text in texts:
-            line = (0, *(int(k) for k in text), 0)
-            for i in range(1, len(line)):
-                for length in range(min(order - 1, i) + 1):
-                    counts[line[i - length : i]][line[i]] += 1
+        counts: _Counts = defaultdict(Counter, {(): Counter()})
+        _count(counts, texts, order, times=1)
+        return cls._of_counts(counts, num_classes, order)
+
+    def extended(
+        self, texts: Iterable[Int[np.ndarray, "_"]], num_classes: int, class_of_K: Int[np.ndarray, "K"], times: int = 1
+    ) -> NgramCounts:
+        """These counts and those of more texts, which may have characters that are new.
+
+        Args:
+            texts: classes of each text's characters, from 1.
+            num_classes: classes with the new characters.
+            class_of_K: the new class of each old one; 0 stays 0.
+            times: how often each text counts.
+        """
+        order = self.contexts_SC.shape[1] + 1
+        # -1, which is before the first character of a context, stays -1
+        moved_SC = np.append(class_of_K, -1)[self.contexts_SC].tolist()
+        moved_E, times_E = class_of_K[self.classes_E].tolist(), self.times_E.tolist()
+        ends_S = np.cumsum(self.followers_S).tolist()
+        counts: _Counts = defaultdict(Counter)
+        start = 0
+        for context, end in zip(moved_SC, ends_S, strict=True):
+            followers = dict(zip(moved_E[start:end], times_E[start:end], strict=True))
+            counts[tuple(k for k in context if k >= 0)] = Counter(followers)
+            start = end
+        _count(counts, texts, order, times)
+        return self._of_counts(counts, num_classes, order)
+
+    @classmethod
+    def _of_counts(cls, counts: _Counts, num_classes: int, order: int) -> NgramCounts:
         contexts = sorted(counts, key=len)
         contexts_SC = np.full((len(contexts), order - 1), -1, np.int32)
         for row, context in zip(contexts_SC, contexts, strict=True):
@@ -71,6 +100,15 @@ class NgramCounts:
             classes_E=np.array([k for each in followers for k in each], np.int32),
             times_E=np.array([times for each in followers for times in each.values()], np.int32),
         )
+
+
+def _count(counts: _Counts, texts: Iterable[Int[np.ndarray, "_"]], order: int, times: int) -> None:
+    """Count each character after the contexts of up to `order` - 1 characters before it."""
+    for text in texts:
+        line = (0, *(int(k) for k in text), 0)
+        for i in range(1, len(line)):
+            for length in range(min(order - 1, i) + 1):
+                counts[line[i - length : i]][line[i]] += times
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,8 +144,6 @@ class Work:
             job.spent += share
 
     def _read(self, images: Sequence[Image]) -> list[LineReading]:
-        filled = [*images, images[-1]] if len(images) == 1 else images
-        nothing = [np.zeros(0, np.int32)] * len(filled)
-        batch = line_batch(filled, nothing)
         content = self._reader.reader
-        return read_batch(content.recognizer, content.content.charset, batch, self._search)[: len(images)]
+        batch = line_batch(images, [np.zeros(0, np.int32)] * len(images))
+        return read_batch(content.recognizer, content.content.charset, batch, self._search)

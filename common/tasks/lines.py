@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -16,7 +16,7 @@ from common.data.batches import Batches
 from common.data.config import DataConfig
 from common.data.dataset import SPLITS, Refused
 from common.data.line_batches import LineBatches
-from common.data.lines import LineDataset, LineSplit, frames_needed
+from common.data.lines import LineDataset, LineSplit, frames_needed, joined
 from common.errors import UserError
 from common.evaluation.lines import LineEvaluation, evaluate_lines
 from common.evaluation.measure import CER
@@ -26,6 +26,7 @@ from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.spec import LineSpec, Spec
 from common.tasks.task import Image
 
@@ -43,6 +44,7 @@ class Lines:
     default_data = "ink_lines"
     default_train = TrainConfig(batch_size=32, learning_rate=2e-3)
     measure = CER
+    sample_step = 32
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
@@ -74,6 +76,12 @@ class Lines:
             train = subset(train, examples)
         elif len(train) < examples != len(dataset.train):  # drawn data has that many, refused lines included
             raise UserError(f"{examples:,} training lines were asked for; there are {len(train):,}, ask for fewer")
+        if config.drawn_lines:
+            from common.data import ink_lines
+
+            height, frames = cast(LineSpec, spec).height, cast(LineSpec, spec).frames
+            drawn = ink_lines.split("train", config.drawn_lines, height, config.max_characters)
+            train = joined(train, _accepted(drawn, frames, refused))
         return replace(
             dataset,
             charset=Charset.of(train.texts),
@@ -118,6 +126,21 @@ class Lines:
         search: Search = BEST_PATH,
     ) -> LineEvaluation:
         return evaluate_lines(recognizer, charset, split, search)
+
+    def sample(self, dataset: LineDataset, limit: int) -> LineSplit:
+        train, validation = dataset.train, dataset.validation
+        widest, longest = validation.widths_N.max(), max(map(len, validation.texts))
+        fitting_N = np.array([len(text) <= longest for text in train.texts]) & (train.widths_N <= widest)
+        indices_N = np.flatnonzero(fitting_N)
+        return train.take(indices_N[evenly(len(indices_N), limit)])
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: LineSplit, dataset: LineDataset
+    ) -> LineEvaluation:
+        return evaluate_lines(recognizer, charset, sample, BEST_PATH, dataset.validation)
+
+    def contents(self, dataset: LineDataset, split: LineSplit) -> Iterable[tuple[np.ndarray, str]]:
+        return zip((split.images[i] for i in range(len(split))), split.texts, strict=True)
 
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if (beam or ngram) and cast(LineSpec, spec).decodes:

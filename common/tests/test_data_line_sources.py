@@ -184,6 +184,36 @@ def test_drawn_lines_come_at_the_height_and_length_asked_for(tmp_path: Path, mon
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (40, 500, 1000)
 
 
+def test_drawn_lines_join_the_training_split_only(
+    lines: dict[str, list[tuple[str, int]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "cache_folder", lambda: tmp_path)
+    plain = load_lines("iam_lines", height=8)
+    mixed = load_lines("iam_lines", height=8, drawn_lines=3, max_characters=9)
+    assert list(mixed.train.names[:30]) == list(plain.train.names)
+    assert [mixed.train.images[i].shape for i in (0, 29)] == [(8, 40), (8, 40)]
+    drawn = load_lines("ink_lines", height=8, examples=3, max_characters=9).train
+    assert list(mixed.train.texts[30:]) == list(drawn.texts)
+    for i in range(len(drawn)):
+        np.testing.assert_array_equal(mixed.train.images[30 + i], drawn.images[i])
+        assert mixed.train.widths_N[30 + i] == drawn.widths_N[i]
+    assert set("".join(drawn.texts)) <= set(mixed.charset.characters)
+    assert (list(mixed.validation.names), list(mixed.test.names)) == (
+        list(plain.validation.names),
+        list(plain.test.names),
+    )
+
+
+def test_flags_that_draw_fit_the_task(command: Command, tmp_path: Path) -> None:
+    for rung, flag, why in (
+        ("cnn", "--data.drawn-lines", "is for lines, and cnn reads characters"),
+        ("unet", "--data.drawn-lines", "is for reading lines, and unet finds lines"),
+        ("lstm_ctc", "--data.drawn-pages", "is for pages, and lstm_ctc reads lines"),
+    ):
+        command("train", "--rung", rung, flag, 3, "--out", tmp_path / "run").refuses(f"{flag} {why}")
+    command("train", "--rung", "lstm_ctc", "--data.drawn-lines", -1, "--out", tmp_path / "run").refuses("is -1")
+
+
 def test_sheet_of_augmentation_shows_each_line_in_several_forms(
     lines: dict[str, list[tuple[str, int]]], command: Command, tmp_path: Path
 ) -> None:

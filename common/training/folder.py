@@ -57,6 +57,21 @@ class RunFolder:
         """The figures; written when the run is complete."""
         return self.path / "result.json"
 
+    @property
+    def status(self) -> Path:
+        """Whether the run is running, complete, interrupted or failed, and its process."""
+        return self.path / "status.json"
+
+    @property
+    def environment(self) -> Path:
+        """Code, data, machine and versions; see `common.training.environment`."""
+        return self.path / "environment.json"
+
+    @property
+    def uncommitted(self) -> Path:
+        """What differs from the commit in the checkout of the code; missing if nothing does."""
+        return self.path / "uncommitted.diff"
+
     def check_free(self, *, resume: bool) -> None:
         """Check that a run may be written here, before any long work begins.
 

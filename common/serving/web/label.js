@@ -1,0 +1,501 @@
+// @ts-check
+/** Labelling a folder: the reader proposes lines, a person corrects texts and baselines, the server keeps them. */
+
+import { isAbort } from "./api.js";
+import { ask } from "./ask.js";
+import { BaselineEditor } from "./baseline.js";
+import { corrected, levelOf } from "./confidence.js";
+import { byId, isTyping, make, onPress } from "./dom.js";
+import { draftOf, dropDraft, hasDraft, keepDraft } from "./drafts.js";
+import { History } from "./history.js";
+import { below, forServer, fromServer, moved, readCharacters, withBaseline, withNew, withText, without } from "./label_lines.js";
+import { LineList } from "./lines.js";
+import { Problem } from "./problem.js";
+import { Saver } from "./saver.js";
+import { Screen } from "./screen.js";
+import { PictureView } from "./view.js";
+
+/** @import { Api, LabelEntry, LabelPage } from "./api.js" */
+/** @import { Lines } from "./label_lines.js" */
+/** @import { SaveState } from "./saver.js" */
+/** @import { Point } from "./types.js" */
+
+const KEYS = [
+  ["Enter, ↓", "Next line"],
+  ["Shift Enter, ↑", "Previous line"],
+  ["Alt Enter", "Add a line below"],
+  ["Alt ↑, Alt ↓", "Move the line up, down"],
+  ["Alt Delete", "Delete the line"],
+  ["Ctrl Z", "Undo"],
+  ["Ctrl Shift Z", "Redo"],
+  ["Ctrl S", "Save now"],
+  ["Alt Page Down", "Next page of the folder"],
+  ["Alt Page Up", "Previous page of the folder"],
+  ["↑ ↓ ← →", "Move a point of the baseline, with Shift by ten pixels"],
+  ["Insert, Delete", "Add or remove a point of the baseline"],
+  ["+  −", "Zoom, while the picture has the focus"],
+  ["0, 1", "Show the whole page, its width, while the picture has the focus"],
+  ["Esc", "Leave the field, or stop drawing"],
+];
+
+/** @type {Record<SaveState, [sign: string, words: string]>} */
+const SAVED = {
+  saved: ["✓", "Saved"],
+  unsaved: ["●", "Not saved yet"],
+  saving: ["↻", "Saving"],
+  conflict: ["!", "Not saved: somebody else saved this page"],
+  failed: ["!", "Not saved. This browser keeps your work"],
+};
+
+/** @param {Api} api */
+export function startLabelling(api) {
+  void new Labelling(api).start();
+}
+
+class Labelling {
+  /** @param {Api} api */
+  constructor(api) {
+    this.api = api;
+    /** @type {LabelEntry[]} */
+    this.entries = [];
+    this.at = -1;
+    /** @type {LabelPage | null} */
+    this.page = null;
+    /** @type {History<Lines>} */
+    this.history = new History(/** @type {Lines} */ ([]));
+    /** @type {Saver | null} */
+    this.saver = null;
+    /** @type {number | null} index of the line that is edited */
+    this.selected = null;
+    this.url = "";
+    this.opening = new AbortController();
+    this.screen = new Screen(KEYS);
+    this.choice = byId("page-choice", HTMLSelectElement);
+    this.view = new PictureView(byId("view", HTMLElement), {
+      onHover: (index) => this.#hover(index),
+      onSelect: (index) => this.list.focus(index),
+    });
+    this.list = new LineList(byId("lines", HTMLOListElement), {
+      onInput: (index, text) => this.#edit(withText(this.lines, index, text), { kind: `text ${index}`, redrawn: index }),
+      onFocus: (index) => this.#select(index),
+      onBlur: () => {}, // a line stays selected, so that its points and the buttons can be reached
+      onHover: (index) => this.#hover(index),
+      onReset: (index) => this.#edit(withText(this.lines, index, this.lines[index].source?.text ?? ""), { redrawn: index }),
+    });
+    this.baselines = new BaselineEditor(this.view, {
+      onMove: (baseline, done) => this.#moveBaseline(baseline, done),
+      onDraw: (baseline) => this.#add(baseline),
+      onDrawing: (drawing, count) => this.#tellDrawing(drawing, count),
+    });
+  }
+
+  /** @returns {Lines} */
+  get lines() {
+    return this.history.current;
+  }
+
+  async start() {
+    document.title = "fourhands: label a folder";
+    byId("tagline", HTMLElement).textContent = "Label a folder";
+    for (const id of ["folder", "label-tools", "saving"]) byId(id, HTMLElement).hidden = false;
+    for (const id of ["shelf-nav", "reader-actions"]) byId(id, HTMLElement).hidden = true;
+    this.screen.showWork();
+    this.#listen();
+    await this.#list();
+  }
+
+  #listen() {
+    onPress("previous", () => this.open(this.at - 1));
+    onPress("next", () => this.open(this.at + 1));
+    onPress("next-new", () => this.#nextNew());
+    this.choice.addEventListener("change", () => void this.open(this.choice.selectedIndex));
+    onPress("zoom-in", () => this.view.zoomIn());
+    onPress("zoom-out", () => this.view.zoomOut());
+    onPress("zoom-width", () => this.view.fitWidth());
+    onPress("zoom-page", () => this.view.fitPage());
+    onPress("next-doubt", () => this.#nextDoubt());
+    onPress("draw-line", () => (this.baselines.drawn ? this.baselines.finish() : this.baselines.start()));
+    onPress("add-line", () => this.#addBelow());
+    onPress("line-up", () => this.#shift(-1));
+    onPress("line-down", () => this.#shift(1));
+    onPress("delete-line", () => this.#delete());
+    onPress("undo", () => this.#step(this.history.undo(), "Undone"));
+    onPress("redo", () => this.#step(this.history.redo(), "Done again"));
+    onPress("save", () => this.#save());
+    document.addEventListener("keydown", (event) => this.#key(event));
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "hidden") void this.saver?.flush(true);
+    });
+    addEventListener("beforeunload", (event) => {
+      if (!this.saver?.pending) return;
+      void this.saver.flush(true);
+      event.preventDefault();
+    });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.isComposing || document.querySelector("dialog[open]")) return;
+    const { key, altKey, shiftKey } = event;
+    const control = (event.ctrlKey || event.metaKey) && !altKey;
+    const letter = control ? key.toLowerCase() : "";
+    const alone = altKey && !event.ctrlKey && !event.metaKey;
+    if (letter === "s") void this.#save();
+    else if (letter === "y" || (letter === "z" && shiftKey)) this.#step(this.history.redo(), "Done again");
+    else if (letter === "z") this.#step(this.history.undo(), "Undone");
+    else if (alone && key === "ArrowUp") this.#shift(-1);
+    else if (alone && key === "ArrowDown") this.#shift(1);
+    else if (alone && key === "Enter") this.#addBelow();
+    else if (alone && key === "Delete") this.#delete();
+    else if (alone && key === "PageDown") void this.open(this.at + 1);
+    else if (alone && key === "PageUp") void this.open(this.at - 1);
+    else if (this.baselines.drawn && key === "Enter") this.baselines.finish();
+    else if (this.baselines.drawn && key === "Backspace") this.baselines.back();
+    else if (this.baselines.drawn && key === "Escape") this.baselines.cancel();
+    else if (key === "Escape" && !isTyping()) this.#select(null);
+    else return;
+    event.preventDefault();
+  }
+
+  // --- the folder
+
+  async #list() {
+    try {
+      const { pages, left_out: leftOut } = await this.api.labelPages();
+      this.entries = pages;
+      this.screen.note(leftOut.join(" "));
+    } catch (error) {
+      this.#fail(error, () => this.#list());
+      return;
+    }
+    this.#showFolder();
+    if (!this.entries.length) {
+      this.screen.say("The folder has no pictures");
+      return;
+    }
+    const named = this.entries.findIndex(({ id }) => `#${id}` === location.hash);
+    const unread = this.entries.findIndex(({ state }) => state === "new");
+    await this.open(named >= 0 ? named : Math.max(0, unread));
+  }
+
+  #showFolder() {
+    const signs = { new: "○", corrected: "✓" };
+    this.choice.replaceChildren(...this.entries.map(({ name, state }, index) => {
+      const words = hasDraft(name) ? "! not saved" : `${signs[state] ?? ""} ${state}`;
+      return make("option", { selected: index === this.at }, `${index + 1}. ${name} (${words})`);
+    }));
+    const done = this.entries.filter(({ state }) => state === "corrected").length;
+    byId("folder-count", HTMLElement).textContent = `${done} of ${this.entries.length} corrected`;
+    byId("previous", HTMLButtonElement).disabled = this.at <= 0;
+    byId("next", HTMLButtonElement).disabled = this.at >= this.entries.length - 1;
+  }
+
+  #nextNew() {
+    const count = this.entries.length;
+    const order = Array.from({ length: count }, (_, step) => (this.at + 1 + step) % count);
+    const next = order.find((index) => this.entries[index].state === "new" && index !== this.at);
+    if (next === undefined) this.screen.say("Every other page is corrected");
+    else void this.open(next);
+  }
+
+  // --- one page
+
+  /** @param {number} index */
+  async open(index) {
+    const entry = this.entries[index];
+    if (!entry) return;
+    if (this.baselines.drawn) this.baselines.cancel();
+    await this.saver?.flush();
+    this.saver?.stop();
+    this.opening.abort();
+    const work = this.opening = new AbortController();
+    Object.assign(this, { at: index, page: null, saver: null, selected: null, history: new History(/** @type {Lines} */ ([])) });
+    globalThis.history.replaceState(null, "", `#${entry.id}`);
+    this.#showFolder();
+    this.#showSaved("saved", null);
+    this.#render();
+    this.screen.problem(null, () => {}, null);
+    this.screen.busy(`Opening ${entry.name}`);
+    try {
+      const answer = this.api.labelPage(entry.id, {
+        signal: work.signal,
+        onWait: ({ seconds, attempt, tries }) => this.screen.count(`The server is busy. Try ${attempt} of ${tries} in`, seconds),
+        onSend: () => this.screen.busy(`Opening ${entry.name}`),
+      });
+      answer.catch(() => {}); // if the picture fails first, that is what is told
+      const picture = await this.api.labelPicture(entry.id, work.signal);
+      work.signal.throwIfAborted();
+      URL.revokeObjectURL(this.url);
+      this.url = URL.createObjectURL(picture);
+      const sheet = { url: this.url, width: 0, height: 0, turned: false, name: entry.name };
+      await this.view.show(sheet); // while the reader reads
+      const page = await answer;
+      if (page.width !== this.view.size.width) await this.view.show({ ...sheet, width: page.width, height: page.height });
+      work.signal.throwIfAborted();
+      await this.#begin(entry, page);
+    } catch (error) {
+      if (this.opening === work) this.#fail(error, () => this.open(index));
+    }
+  }
+
+  /**
+   * @param {LabelEntry} entry
+   * @param {LabelPage} page
+   */
+  async #begin(entry, page) {
+    const start = fromServer(page.lines);
+    const draft = draftOf(entry.name, page);
+    const fresh = draft && JSON.stringify(forServer(draft.lines)) !== JSON.stringify(forServer(start)) ? draft : null;
+    const choice = fresh && await ask({
+      title: "You have work on this page that was not saved",
+      words: `It is of ${new Date(fresh.time).toLocaleString()}.${fresh.version === page.version ? "" : " The saved page has changed since then."}`,
+      choices: [["take", "Go on with it"], ["drop", "Throw it away"]],
+    });
+    if (choice !== "take") dropDraft(entry.name);
+    this.page = page;
+    this.history = new History(start);
+    this.saver = new Saver({
+      version: page.version,
+      send: (lines, version, leaving) => this.api.saveLabel(entry.id, version, forServer(lines), leaving),
+      onState: (state, problem) => this.#showSaved(state, problem),
+    });
+    this.screen.say(`${entry.name} is open`);
+    this.screen.note(page.note ?? "");
+    if (fresh && choice === "take") {
+      this.history.push(fresh.lines);
+      this.saver.changed(fresh.lines);
+      keepDraft(entry.name, fresh);
+    }
+    this.#showFolder();
+    this.#render();
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {() => unknown} again
+   */
+  #fail(error, again) {
+    if (isAbort(error)) return;
+    if (!(error instanceof Problem)) throw error;
+    this.screen.say(error.title);
+    this.screen.problem(error, again, null);
+  }
+
+  // --- changes
+
+  /**
+   * @param {Lines} lines
+   * @param {{kind?: string, select?: number | null, redrawn?: number}} [how]  `redrawn`: only this line's text changed
+   */
+  #edit(lines, { kind = "", select, redrawn } = {}) {
+    if (!this.page || !this.saver) return;
+    this.history.push(lines, kind);
+    this.#changed();
+    if (select !== undefined) this.selected = select;
+    if (redrawn === undefined) this.#render(select !== undefined);
+    else {
+      this.list.update(redrawn, this.#shown(redrawn));
+      this.view.redraw(redrawn, this.#drawn(redrawn));
+      this.#showTools();
+    }
+  }
+
+  #changed() {
+    const { page, saver } = this;
+    if (!page || !saver) return;
+    const { version, width, height, name } = page;
+    const kept = keepDraft(name, { version, width, height, time: Date.now(), lines: [...this.lines] });
+    if (!kept) this.screen.note("This browser cannot keep unsaved work. Save often.");
+    saver.changed(this.lines);
+  }
+
+  /**
+   * @param {Lines} lines  that a step back or forth has led to
+   * @param {string} words
+   */
+  #step(lines, words) {
+    if (!this.page) return;
+    const typing = this.list.focused;
+    this.#changed();
+    this.selected = this.selected === null ? null : Math.min(this.selected, lines.length - 1);
+    if (this.selected !== null && this.selected < 0) this.selected = null;
+    this.#render(typing >= 0);
+    this.screen.say(words);
+  }
+
+  /** @param {Point[]} baseline */
+  #add(baseline) {
+    const { lines, index } = withNew(this.lines, baseline);
+    this.#edit(lines, { select: index });
+    this.screen.say(`Line ${index + 1} is added`);
+  }
+
+  #addBelow() {
+    if (!this.page) return;
+    const at = this.selected ?? this.lines.length - 1;
+    const baseline = below(this.lines, at, this.page);
+    this.#edit(this.lines.toSpliced(at + 1, 0, { text: "", baseline, outline: null, source: null }), { select: at + 1 });
+    this.screen.say(`Line ${at + 2} is added`);
+  }
+
+  #delete() {
+    const at = this.selected;
+    if (at === null || !this.lines[at]) return;
+    const left = this.lines.length - 1;
+    this.#edit(without(this.lines, at), { select: left ? Math.min(at, left - 1) : null });
+    this.screen.say(`Line ${at + 1} is deleted`);
+  }
+
+  /** @param {number} step */
+  #shift(step) {
+    const at = this.selected;
+    if (at === null || !this.lines[at + step]) return;
+    this.#edit(moved(this.lines, at, at + step), { select: at + step });
+    this.screen.say(`The line is now line ${at + step + 1}`);
+  }
+
+  /**
+   * @param {Point[]} baseline
+   * @param {boolean} done
+   */
+  #moveBaseline(baseline, done) {
+    const at = this.selected;
+    if (at === null || !this.lines[at]) return;
+    if (!done) this.view.moveBaseline(at, baseline);
+    else if (baseline !== this.lines[at].baseline) this.#edit(withBaseline(this.lines, at, baseline), { kind: `baseline ${at}` });
+  }
+
+  /**
+   * @param {boolean} drawing
+   * @param {number} count  of points
+   */
+  #tellDrawing(drawing, count) {
+    const button = byId("draw-line", HTMLButtonElement);
+    button.setAttribute("aria-pressed", String(drawing));
+    button.textContent = drawing && count > 1 ? "Finish the line" : "Draw a line";
+    if (!drawing) this.screen.say("");
+    else if (count < 2) this.screen.say("Press on the picture along the baseline, from the first letter to the last. Esc stops");
+    else this.screen.say(`${count} points. Press Enter or “Finish the line” when the line is complete`);
+  }
+
+  // --- saving
+
+  async #save() {
+    if (!this.saver || !this.page) return;
+    this.saver.changed(this.lines);
+    await this.saver.flush();
+  }
+
+  /**
+   * @param {SaveState} state
+   * @param {Problem | null} problem
+   */
+  #showSaved(state, problem) {
+    const [sign, words] = SAVED[state];
+    const entry = this.entries[this.at];
+    const untouched = state === "saved" && entry?.state === "new" && !this.saver?.pending && !this.history.canUndo;
+    const element = byId("saved", HTMLElement);
+    element.dataset.state = untouched ? "new" : state;
+    element.replaceChildren(make("span", { class: "sign", "aria-hidden": "true" }, untouched ? "○" : sign), ` ${untouched ? "Proposed by the reader" : words}`);
+    byId("save", HTMLButtonElement).textContent = untouched ? "Save as correct" : "Save";
+    if (state === "failed" && problem) this.screen.problem(problem, () => this.#save(), null);
+    else this.screen.problem(null, () => {}, null);
+    if (!this.page || !this.saver || !entry) return;
+    if (state === "saved" && this.saver.pending === null) {
+      dropDraft(entry.name);
+      if (this.saver.version !== this.page.version) {
+        this.page.version = this.saver.version;
+        Object.assign(entry, { state: "corrected", lines: this.lines.length });
+        this.#showFolder();
+        this.#showSaved(state, problem);
+      }
+    } else if (state === "conflict") void this.#settle();
+  }
+
+  /** Let the person choose between two versions of the page. */
+  async #settle() {
+    const { page, saver } = this;
+    if (!page || !saver) return;
+    const choice = await ask({
+      title: "Somebody else saved this page",
+      words: "Their lines differ from yours. Every saved version stays in the folder's history.",
+      choices: [["mine", "Keep mine"], ["theirs", "Take theirs"]],
+    });
+    try {
+      const now = await this.api.labelPage(page.id, { signal: this.opening.signal, onWait: () => {}, onSend: () => {} });
+      if (choice === "theirs") {
+        this.history.push(fromServer(now.lines));
+        saver.pending = null;
+        this.selected = null;
+        this.#render();
+      }
+      saver.resolve(now.version);
+      await saver.flush();
+    } catch (error) {
+      this.#fail(error, () => this.#settle());
+    }
+  }
+
+  // --- what is shown
+
+  /** @param {boolean} [focus]  whether the field of the selected line gets the focus */
+  #render(focus = false) {
+    const held = this.list.focused >= 0;
+    const { lines } = this;
+    this.list.show(lines.map((_, index) => this.#shown(index)));
+    this.view.lines(lines.map((_, index) => this.#drawn(index)));
+    byId("summary", HTMLElement).textContent = this.page ? (lines.length === 1 ? "1 line" : `${lines.length} lines`) : "";
+    byId("next-doubt", HTMLElement).hidden = byId("legend", HTMLElement).hidden = !lines.length;
+    if (this.selected !== null && (focus || held)) this.list.focus(this.selected); // selects it, too
+    else this.#select(this.selected, false);
+  }
+
+  #showTools() {
+    const at = this.selected;
+    const none = at === null || !this.lines[at];
+    byId("undo", HTMLButtonElement).disabled = !this.history.canUndo;
+    byId("redo", HTMLButtonElement).disabled = !this.history.canRedo;
+    byId("delete-line", HTMLButtonElement).disabled = none;
+    byId("line-up", HTMLButtonElement).disabled = none || at === 0;
+    byId("line-down", HTMLButtonElement).disabled = none || at === this.lines.length - 1;
+    for (const id of ["draw-line", "add-line", "save"]) byId(id, HTMLButtonElement).disabled = !this.page;
+  }
+
+  /** @param {number} index */
+  #shown(index) {
+    const line = this.lines[index];
+    const { text, source } = line;
+    const characters = readCharacters(line)
+      ?? (source && source.confidence !== null ? corrected(source, text) : Array.from(text, (one) => ({ text: one, confidence: 1 })));
+    const confidence = readCharacters(line) ? (source?.confidence ?? null) : null;
+    return { text, characters, confidence, changed: source !== null && source.text !== text };
+  }
+
+  /** @param {number} index */
+  #drawn(index) {
+    const { text, baseline, outline } = this.lines[index];
+    return { level: levelOf(this.#shown(index).confidence), text, baseline, outline: outline ?? [] };
+  }
+
+  /** @param {number | null} index */
+  #hover(index) {
+    this.view.hover(index);
+    this.list.hover(index);
+  }
+
+  /**
+   * @param {number | null} index
+   * @param {boolean} [follow]  whether the line is brought into view
+   */
+  #select(index, follow = true) {
+    this.selected = index;
+    this.view.select(index, follow);
+    this.list.select(index);
+    this.baselines.show(index === null ? [] : (this.lines[index]?.baseline ?? []), (index ?? 0) + 1);
+    this.#showTools();
+  }
+
+  #nextDoubt() {
+    if (!this.list.focusLevel("unsure", this.selected ?? -1)) this.screen.say("No uncertain line is left");
+  }
+}
