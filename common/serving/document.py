@@ -9,6 +9,7 @@ from time import perf_counter
 from common.data.documents import open_document
 from common.data.lines import Image
 from common.errors import NoWritingError, TooLargeError, UserError
+from common.evaluation.signs import signs_of
 from common.reading.lines import LineReading
 from common.reading.page import Kind, PageReading
 from common.serving.reply import PageReply
@@ -57,11 +58,14 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
             clock.lap("decode")
             try:
                 result = yield from _limited(reader.steps(picture_HW, kind), limits.lines, clock)
-                read.append(PageReply(reading=result.reading))
-            except NoWritingError:
+                signs = signs_of(picture_HW, result.cut, result.reading)
+                read.append(PageReply(reading=result.reading, signs=signs))
+            except NoWritingError as error:
+                error.signs = signs_of(picture_HW, [], None)
                 if len(pages) == 1:
                     raise
-                read.append(PageReply(reading=PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)))
+                nothing = PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)
+                read.append(PageReply(reading=nothing, signs=error.signs))
             except UserError as error:
                 if len(pages) == 1:
                     raise
