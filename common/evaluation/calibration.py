@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from common.errors import UserError
 from common.evaluation.known import KnownLine
+from common.evaluation.signs import PageSigns
 
 SHARE = 0.9
 """Probability that the interval of an estimate contains the CER."""
@@ -103,6 +104,47 @@ class Calibration:
     def calibrated(self, confidence: float) -> float:
         """The confidence that a line deserves: 1 − expected errors per character, at least 0."""
         return max(0.0, 1 - float(self.expected(np.array([confidence]))[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """An estimate of the CER of lines without truth."""
+
+    cer: float
+    low: float
+    """Of the interval that contains the CER with a probability of `SHARE`."""
+    high: float
+    lines: int
+
+
+def estimate(calibration: Calibration, pages: Sequence[PageSigns]) -> Estimate | None:
+    """The CER that the confidences of lines lead to expect; None without lines.
+
+    It holds for lines that are like those of the profile. A drift makes the confidences wrong as well.
+
+    Args:
+        calibration: of the reader.
+        pages: the signs of the pictures.
+    """
+    rows = np.array([(line.confidence, line.characters) for page in pages for line in page.lines], np.float64)
+    if not len(rows):
+        return None
+    cer = expected_cer(calibration, rows[:, 0], rows[:, 1])
+    return Estimate(cer=cer, **_interval(calibration, cer, len(rows)), lines=len(rows))
+
+
+def expected_cer(
+    calibration: Calibration, confidence_N: Float[np.ndarray, "N"], characters_N: Float[np.ndarray, "N"]
+) -> float:
+    """Expected edits ÷ expected characters of the truth."""
+    edits = float((calibration.expected(confidence_N) * characters_N).sum())
+    return edits / max(1.0, calibration.length * float(characters_N.sum()))
+
+
+def _interval(calibration: Calibration, cer: float, lines: int) -> dict[str, float]:
+    deviation = float(np.sqrt(calibration.spread**2 + calibration.noise**2 / lines))
+    factor = float(np.exp(calibration.widen * deviation))
+    return {"low": cer / factor, "high": cer * factor}
 
 
 # --- fits

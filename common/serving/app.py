@@ -98,7 +98,7 @@ def create_app(
         held=_HELD * max(largest, JSON_BYTES),
     )
     app.add_middleware(Access, config=config, token=token, open_paths=open_paths)
-    paths = {getattr(route, "path", "") for route in app.routes}
+    paths = {*open_paths, *(getattr(route, "path", "") for route in app.routes)}
     app.add_middleware(Frame, answered=metrics.answered, drained=largest, paths=paths)
     return app
 

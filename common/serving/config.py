@@ -48,23 +48,23 @@ class ServeConfig:
     default no URL is fetched."""
     workers: int = 0
     """Processes that read; 0 starts one per core."""
-    queue: int = 64
+    queue: int = 32
     """Pictures that wait at most. Further requests are answered with 503."""
-    wait_ms: float = 5.0
+    wait_ms: float = 4.0
     """Milliseconds that a line waits for others, to be read in one batch."""
     seconds: float = 60.0
     """Time limit of a request, from the end of its body to its answer. After it, the answer is 504."""
     upload_seconds: float = 60.0
     """Time limit for the body of a request to come in. After it, the answer is 408."""
-    grace: float = 30.0
+    grace: float = 20.0
     """Seconds that requests in flight may still take after SIGTERM."""
     max_mb: float = 20.0
     """Mebibytes of the largest picture or document, whichever way it comes."""
-    max_pixels: int = 50_000_000
+    max_pixels: int = 40_000_000
     """Pixels of the largest picture, and of the largest page of a document."""
     max_pages: int = 20
     """Pages of the longest document."""
-    max_lines: int = 400
+    max_lines: int = 500
     """Lines of the fullest page."""
     watch: bool = False
     """Load RUN anew when its weights change. Without it, SIGHUP does so."""

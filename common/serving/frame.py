@@ -69,7 +69,7 @@ class Frame:
             app: what to call.
             answered: called with the route, status, seconds and bytes of the body of each request.
             drained: bytes of a refused body that are read and forgotten, so that the client sees the answer.
-            paths: the addresses that there are. Only these are named in the log and in the metrics.
+            paths: addresses that the log and the metrics name, also for requests that were refused early.
         """
         self.app, self.answered, self.drained, self.paths = app, answered, drained, paths
 
@@ -102,8 +102,8 @@ class Frame:
         await problems.answer(problem, record.id)(exchange.scope, exchange.receive, exchange.send)
 
     def _finish(self, scope: Scope, record: Record, exchange: _Exchange, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", scope["path"])
-        route = route if route in self.paths else "other"
+        path = scope["path"] if scope["path"] in self.paths else "other"  # any address can be asked for
+        route = getattr(scope.get("route"), "path", path)
         method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN_METHOD
         status = exchange.status or CLIENT_LEFT
         self.answered(route, status, seconds, exchange.size)

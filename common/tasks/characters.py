@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.spec import CharacterSpec, CNNSpec, MLPSpec, Spec
 from common.tasks.task import Image
 
@@ -33,6 +34,7 @@ class Characters:
     default_data = "ink"
     default_train = TrainConfig()
     measure = ACCURACY
+    sample_step = 128
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         for flag, holds, given in (
@@ -75,6 +77,18 @@ class Characters:
         search: Search = BEST_PATH,
     ) -> CharacterEvaluation:
         return evaluate_characters(recognizer, charset, split, data_charset)
+
+    def sample(self, dataset: CharacterDataset, limit: int) -> CharacterSplit:
+        return dataset.train.take(np.array(evenly(len(dataset.train), limit), dtype=np.int64))
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: CharacterSplit, dataset: CharacterDataset
+    ) -> CharacterEvaluation:
+        return self.evaluate(recognizer, charset, sample, dataset.charset)
+
+    def contents(self, dataset: CharacterDataset, split: CharacterSplit) -> Iterable[tuple[np.ndarray, str]]:
+        characters = dataset.charset.characters
+        return zip(split.images_NHW, (characters[k] for k in split.labels_N), strict=True)
 
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if beam or ngram:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -26,6 +26,7 @@ from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.spec import LineSpec, Spec
 from common.tasks.task import Image
 
@@ -43,6 +44,7 @@ class Lines:
     default_data = "ink_lines"
     default_train = TrainConfig(batch_size=32, learning_rate=2e-3)
     measure = CER
+    sample_step = 32
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
@@ -124,6 +126,21 @@ class Lines:
         search: Search = BEST_PATH,
     ) -> LineEvaluation:
         return evaluate_lines(recognizer, charset, split, search)
+
+    def sample(self, dataset: LineDataset, limit: int) -> LineSplit:
+        train, validation = dataset.train, dataset.validation
+        widest, longest = validation.widths_N.max(), max(map(len, validation.texts))
+        fitting_N = np.array([len(text) <= longest for text in train.texts]) & (train.widths_N <= widest)
+        indices_N = np.flatnonzero(fitting_N)
+        return train.take(indices_N[evenly(len(indices_N), limit)])
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: LineSplit, dataset: LineDataset
+    ) -> LineEvaluation:
+        return evaluate_lines(recognizer, charset, sample, BEST_PATH, dataset.validation)
+
+    def contents(self, dataset: LineDataset, split: LineSplit) -> Iterable[tuple[np.ndarray, str]]:
+        return zip((split.images[i] for i in range(len(split))), split.texts, strict=True)
 
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if (beam or ngram) and cast(LineSpec, spec).decodes:

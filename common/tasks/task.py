@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +42,8 @@ class Task(Protocol):
     default_train: TrainConfig
     """The defaults of the training flags."""
     measure: Measure
+    sample_step: int
+    """The size of a sample of training examples is a multiple of it: the batch that an evaluation reads at once."""
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         """Refuse settings of another task.
@@ -85,6 +87,23 @@ class Task(Protocol):
 
         Raises:
             UserError: images of another size than the model reads, or no character that the model knows.
+        """
+
+    def sample(self, dataset: AnyDataset, limit: int) -> AnySplit:
+        """At most `limit` training examples, spread over the split, to be evaluated with `evaluate_sample`."""
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: AnySplit, dataset: AnyDataset
+    ) -> Evaluation:
+        """Evaluate a recognizer on a sample, in batches of the shapes that validation has.
+
+        A framework that compiles for each shape then compiles nothing for the sample.
+        """
+
+    def contents(self, dataset: AnyDataset, split: AnySplit) -> Iterable[tuple[np.ndarray, str]]:
+        """The image and the truth of each example, for a hash of the data. Of pages the image is left out.
+
+        The images of pages are made while a model trains, which takes minutes; their lines identify them.
         """
 
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:

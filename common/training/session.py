@@ -20,9 +20,12 @@ from common.recognizer import Device, Recognizer, load_implementation
 from common.spec import Spec, parameter_count, spec_to_dict
 from common.tasks import Task, task_of
 from common.training.bar import training_bar
+from common.training.checkpoint import Checkpoint
+from common.training.environment import write_environment
 from common.training.folder import Config, RunFolder
-from common.training.keeper import Keeper
+from common.training.keeper import Keeper, sample_size
 from common.training.run import Clock, Run
+from common.training.status import kept_status
 from common.training.trained import open_weights
 from common.training.warm_start import carry_over
 from common.weights import load_weights
@@ -87,7 +90,10 @@ class Session:
             "train": asdict(self.train),
         }
         started = {} if start is None else {"started_with": start.carried}
-        return self._train(task, recognizer, folder, dataset, config, started)
+        checkpoint = folder.open(config)
+        with kept_status(folder.status):
+            write_environment(folder, task, dataset, recognizer.packages, self.device)
+            return self._train(task, recognizer, folder, dataset, config, started, checkpoint)
 
     def _train(
         self,
@@ -97,10 +103,10 @@ class Session:
         dataset: AnyDataset,
         config: Config,
         started: Mapping[str, str],
+        checkpoint: Checkpoint | None,
     ) -> dict[str, Any]:
         from common.training.recorders import open_recorders
 
-        checkpoint = folder.open(config)
         progress = checkpoint.progress if checkpoint else None
         done = progress.step if progress else 0
         recorders = open_recorders(self.record, folder.path, config, first_step=done + 1)
@@ -115,6 +121,7 @@ class Session:
                 histograms=bool(self.record),
                 provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
                 best=checkpoint.best if checkpoint else None,
+                sample=task.sample(dataset, sample_size(task, len(dataset.train))),
             )
             batches = task.batches(dataset, recognizer.spec, self.train)
             # the run reports a loss that overflows, in words; NumPy need not warn of it as well

@@ -33,7 +33,8 @@ const KEYS = [
   ["Alt Page Up", "Previous page of the folder"],
   ["↑ ↓ ← →", "Move a point of the baseline, with Shift by ten pixels"],
   ["Insert, Delete", "Add or remove a point of the baseline"],
-  ["+  −  0", "Zoom in, out, fit, while the picture has the focus"],
+  ["+  −", "Zoom, while the picture has the focus"],
+  ["0, 1", "Show the whole page, its width, while the picture has the focus"],
   ["Esc", "Leave the field, or stop drawing"],
 ];
 
@@ -110,7 +111,8 @@ class Labelling {
     this.choice.addEventListener("change", () => void this.open(this.choice.selectedIndex));
     onPress("zoom-in", () => this.view.zoomIn());
     onPress("zoom-out", () => this.view.zoomOut());
-    onPress("zoom-fit", () => this.view.fit());
+    onPress("zoom-width", () => this.view.fitWidth());
+    onPress("zoom-page", () => this.view.fitPage());
     onPress("next-doubt", () => this.#nextDoubt());
     onPress("draw-line", () => (this.baselines.drawn ? this.baselines.finish() : this.baselines.start()));
     onPress("add-line", () => this.#addBelow());
