@@ -278,7 +278,12 @@ def test_table_says_how_many_fewer_errors() -> None:
 
 @pytest.mark.parametrize(
     ("pages", "counts", "words"),
-    [(1, (3, 4, 2, 5), "give at least 5"), (1, (3, 4), "too few lines"), (0, (), "holds no .xml file"), (2, (3,), "too few lines")],
+    [
+        (1, (3, 4, 2, 5), "give at least 5"),
+        (1, (3, 4), "too few lines"),
+        (0, (), "holds no .xml file"),
+        (2, (3,), "too few lines"),
+    ],
 )
 def test_too_few_own_lines_are_refused(
     pages: int, counts: tuple[int, ...], words: str, start: Path, tmp_path: Path, cache: None
