@@ -45,7 +45,7 @@ def write_run(
     state: str | None = None,
     truths: str = "x",
 ) -> Path:
-    """A run of lines, as training leaves it. `more` is added to the edits of each line; without `test`, it has not ended."""
+    """A run of lines, as training leaves it. Each line has `more` edits more. Without `test`, it has not ended."""
     folder.mkdir(parents=True)
     config = {
         "framework": "numpy",
