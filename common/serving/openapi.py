@@ -28,7 +28,7 @@ def picture() -> bytes:
 
 def reading() -> dict[str, Any]:
     """What `/v1/read` answers for the picture, but for the confidences."""
-    right, bottom = 336, 55
+    right, bottom = 288, 55
     return {
         "image": "line.png",
         "kind": "line",
