@@ -75,7 +75,7 @@ class FoundRun:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """Everything by a dotted name, such as `train.epochs`, `validation.cer`, `cer` (of the test split), `commit`."""
+        """Everything by a dotted name, such as `train.epochs`, `validation.cer`, `cer` (test split)."""
         environment = {key: value for key, value in self.environment.items() if key not in ("code", "data", "resumed")}
         code, data = self.environment.get("code") or {}, self.environment.get("data") or {}
         epochs = {} if self.result else {"epochs_done": len(self.epochs)}

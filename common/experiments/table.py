@@ -44,7 +44,7 @@ def cells(run: FoundRun) -> dict[str, str]:
     metric = measure.metric if measure else ""
     name = f"{measure.name} " if measure else ""
     state = run.state if not run.reason else f"{run.state}: {run.reason}"
-    shown = {column: "–" for column in COLUMNS}
+    shown = dict.fromkeys(COLUMNS, "–")
     shown |= {"run": run.name, "state": state, "note": run.notes[-1].text if run.notes else ""}
     config = run.config
     if config:

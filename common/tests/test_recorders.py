@@ -269,7 +269,7 @@ def wandb_records(path: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("text", UNCOMMON)
 def test_caption_is_one_line_that_utf8_can_hold(text: str) -> None:
-    from common.training.recorders import caption
+    from common.training.recorder import caption
 
     said = caption(Reading(image_HW=IMAGE_HW, text=text, confidence=1, truth=text))
     said.encode()

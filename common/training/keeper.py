@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from common.data.dataset import AnyDataset
+from common.data.dataset import AnyDataset, AnySplit
 from common.errors import UserError
 from common.evaluation.evaluation import Evaluation
 from common.recognizer import Recognizer, State
@@ -19,6 +19,17 @@ from common.training.run import Progress
 from common.weights import WeightsFile, save_weights
 
 SAMPLE_READINGS = 16
+TRAINING_SAMPLE = 256
+"""Most training examples that are evaluated at the end of an epoch."""
+
+
+def sample_size(task: Task, examples: int) -> int:
+    """Number of training examples to evaluate at the end of an epoch: a fiftieth, so that it takes little time.
+
+    It is a multiple of `task.sample_step`, at least once and at most `TRAINING_SAMPLE`.
+    """
+    step = task.sample_step
+    return max(step, min(TRAINING_SAMPLE, examples // 50) // step * step)
 
 
 class Keeper:
@@ -35,6 +46,7 @@ class Keeper:
         histograms: whether to record arrays, which costs a backward pass per epoch.
         provenance: goes into the weights file.
         best: the best epoch before this process, if the run is resumed.
+        sample: training examples, evaluated without augmentation at the end of each epoch; None for no such figures.
     """
 
     def __init__(
@@ -47,6 +59,7 @@ class Keeper:
         histograms: bool,
         provenance: dict[str, Any],
         best: Best | None,
+        sample: AnySplit | None = None,
     ) -> None:
         self._folder = folder
         self._task = task
@@ -55,11 +68,13 @@ class Keeper:
         self._histograms = histograms
         self._provenance = provenance
         self.best = best
+        self._sample = sample
 
     def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
         """Record the step."""
         for recorder in self._recorders:
-            recorder.scalars(progress.step, {"train/loss": loss, "train/learning_rate": learning_rate})
+            values = {"train/loss": loss, "train/learning_rate": learning_rate}
+            recorder.scalars(progress.step, values | {"train/epoch": progress.epochs, "seconds": progress.seconds})
 
     def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:
         """Validate, keep the weights if they are the best so far, record, write a checkpoint.
@@ -79,6 +94,10 @@ class Keeper:
             self.best = Best(epoch=progress.epoch, score=score, rates=rates)
             self._save_weights(recognizer, seen)
         values = {"validation/loss": seen.loss} | {f"validation/{name}": rate for name, rate in rates.items()}
+        if self._sample is not None:
+            fitted = self._task.evaluate_sample(recognizer, charset, self._sample, self._dataset)
+            values |= {f"train/{name}": rate for name, rate in fitted.rates.items()}
+            values["train/sample_loss"] = fitted.loss
         values["seconds"] = progress.seconds
         readings = [seen.reading(i) for i in evenly(len(validation), SAMPLE_READINGS)]
         for recorder in self._recorders:

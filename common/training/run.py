@@ -31,6 +31,8 @@ class Progress:
     """Steps finished."""
     seconds: float
     """Spent in training steps, without validation, checkpoints and recording."""
+    epochs: float = 0.0
+    """Epochs finished, with the share of the present one."""
 
 
 @runtime_checkable
@@ -153,4 +155,9 @@ class Run:
             observer.step_done(progress, loss, learning_rate)
 
     def _progress(self) -> Progress:
-        return Progress(epoch=self.step // self.steps_per_epoch, step=self.step, seconds=self.clock.seconds)
+        return Progress(
+            epoch=self.step // self.steps_per_epoch,
+            step=self.step,
+            seconds=self.clock.seconds,
+            epochs=round(self.step / self.steps_per_epoch, 4),
+        )
