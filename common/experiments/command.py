@@ -49,8 +49,9 @@ def train_command(config: Mapping[str, Any], out: str | Path = "RUN") -> str:
 
 
 def _flag(flag: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag] if value else [flag, "False"]
+    if isinstance(value, bool):  # a flag that is on by default is turned off by its opposite
+        group, _, name = flag.rpartition(".")
+        return [flag] if value else [f"{group}.no-{name}"]
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [flag, str(value)]

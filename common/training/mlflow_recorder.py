@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 import time
@@ -41,6 +42,9 @@ class MLflow:
         # its default is to try for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         import mlflow
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells how it makes its tables
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow.entities import Metric, Param, RunTag
 
         self._mlflow, self._metric = mlflow, Metric
