@@ -86,8 +86,8 @@ class MLflow:
 
     def histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """MLflow has no histograms: the norm of each array is kept instead."""
-        norms = {f"norm/{name}": float(np.linalg.norm(array.astype(np.float64))) for name, array in values.items()}
-        self.scalars(step, norms)
+        finite = {name: array[np.isfinite(array)].astype(np.float64) for name, array in values.items()}
+        self.scalars(step, {f"norm/{name}": float(np.linalg.norm(array)) for name, array in finite.items()})
 
     def readings(self, step: int, readings: list[Reading]) -> None:
         from common.report.drawing import png
