@@ -39,11 +39,9 @@ def train_command(config: Mapping[str, Any], out: str | Path = "RUN") -> str:
         ("train", "train", asdict(task.default_train)),
         ("data", "data_config", asdict(DataConfig())),
     ):
-        for name, value in (config.get(key) or {}).items():
-            default = defaults.get(name)
-            if value != (list(default) if isinstance(default, tuple) else default) and not (
-                key == "spec" and name in decided
-            ):
+        for name, given in (config.get(key) or {}).items():
+            default, value = (list(each) if isinstance(each, tuple) else each for each in (defaults.get(name), given))
+            if value != default and not (key == "spec" and name in decided):
                 words += _flag(f"--{group}.{name.replace('_', '-')}", value)
     return shlex.join(words)
 
