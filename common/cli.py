@@ -21,6 +21,7 @@ COMMANDS = {
     "data show": "common.commands.data:Show",
     "train": "common.commands.train:Train",
     "evaluate": "common.commands.evaluate:Evaluate",
+    "label": "common.commands.label:Label",
     "adapt": "common.commands.adapt:Adapt",
     "read": "common.commands.read:Read",
     "verify": "common.commands.verify:Verify",
@@ -31,6 +32,7 @@ COMMANDS = {
     "runs compare": "common.commands.runs:Compare",
     "runs note": "common.commands.runs:NoteDown",
     "runs best": "common.commands.runs:Best",
+    "drift": "common.commands.drift:Drift",
 }
 USER_ERROR, STOPPED = 2, 130
 # OpenBLAS reads it while NumPy is imported: waiting threads go to sleep soon. By default they spin. In two processes of

@@ -19,22 +19,14 @@ Yurdakul 2018 for the PSI.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from common.evaluation.profile import (
-    Null,
-    Profile,
-    SignProfile,
-    characters_of,
-    counts_in,
-    make_profile,
-    values_of,
-)
+from common.evaluation.profile import LEAST, Measured, Null, Profile, SignProfile, counts_in, make_profile
 from common.evaluation.signs import SHARES, SIGNS, PageSigns
 
 ALPHA = 0.001
@@ -52,6 +44,7 @@ ROUNDS = 300
 """Windows that are drawn to measure what the statistics are without drift."""
 _HANDS = ("ink", "sharpness", "evenness", "height", "columns")
 """Signs that differ from writer to writer."""
+_FREEDOM = 10  # degrees of freedom: the deviation of means is that of few writers
 _FREQUENT = 40  # characters that are compared one by one; all others are one bin
 
 
@@ -76,18 +69,6 @@ class Finding:
     corrected: float
     """The same, corrected for the number of signs."""
     alarm: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alarm:
-    """What seems to have changed."""
-
-    name: str
-    """See `common.evaluation.alarms`."""
-    sentence: str
-    signs: tuple[str, ...]
-    p: float
-    """The smallest corrected p-value of its signs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,33 +119,33 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def character_index(profile: Profile, pages: Sequence[PageSigns]) -> float:
+def character_index(profile: Profile, now: Measured) -> float:
     """The population stability index of the frequencies of characters."""
     frequent = list(profile.characters)[:_FREQUENT]
     expected_B, observed_B = (
         np.array(
             [*(counts.get(c, 0) for c in frequent), sum(counts.values()) - sum(counts.get(c, 0) for c in frequent)]
         )
-        for counts in (profile.characters, characters_of(pages))
+        for counts in (profile.characters, now.characters)
     )
     return index(expected_B, observed_B)
 
 
-def variety(profile: Profile, pages: Sequence[PageSigns]) -> float | None:
+def variety(profile: Profile, now: Measured) -> float | None:
     """How varied the hands are: log of the variance of a sign in the window ÷ in the profile, mean over the signs."""
     logs = []
     for name in _HANDS:
-        values_N = values_of(pages, name)
+        values_N = now.values[name]
         if name in profile.signs and len(values_N) > 1 and profile.signs[name].deviation > 0:
             logs.append(np.log(max(float(values_N.var()), 1e-12) / profile.signs[name].deviation ** 2))
     return float(np.mean(logs)) if logs else None
 
 
-def together(profile: Profile, pages: Sequence[PageSigns]) -> float | None:
+def together(profile: Profile, now: Measured) -> float | None:
     """All signs that are numbers together: the mean over the signs of the squared distance times effective values."""
     squares = []
     for name, sign in profile.signs.items():
-        values_N = values_of(pages, name)
+        values_N = now.values[name]
         if len(values_N):
             squares.append(_worth(sign, len(values_N)) * distance(np.array(sign.sample), values_N) ** 2)
     return float(np.mean(squares)) if squares else None
@@ -196,63 +177,60 @@ def with_nulls(
         seed: of the drawing.
     """
     rng = np.random.default_rng(seed)
-    groups = [
-        [page for page, own in zip(pages, writers, strict=True) if own == writer] for writer in sorted(set(writers))
-    ]
+    groups: dict[int, list[Measured]] = {}
+    for page, writer in zip(pages, writers, strict=True):
+        groups.setdefault(writer, []).append(Measured.of([page]))
     halves = []
     for _ in range(ROUNDS):
-        order = rng.permutation(len(groups))
-        reference = [page for i in order[: len(groups) // 2] for page in groups[i]]
-        drawn = draw_window([groups[i] for i in order[len(groups) // 2 :]], window, rng)
-        if drawn and sum(len(page.lines) for page in reference) >= 2 * len(_HANDS):
+        order = rng.permutation(sorted(groups)).tolist()
+        reference = Measured.joined([page for writer in order[: len(order) // 2] for page in groups[writer]])
+        drawn = Measured.joined(draw_window([groups[writer] for writer in order[len(order) // 2 :]], window, rng))
+        if drawn.lines and reference.lines >= LEAST:
             halves.append((reference, drawn))
     if not halves:
         return profile
-    signs = {name: replace(sign, effective=_effective(name, halves)) for name, sign in profile.signs.items()}
+    signs = {
+        name: replace(sign, effective=_effective(name, halves), wobble=_wobble(name, halves))
+        for name, sign in profile.signs.items()
+    }
     nulls: dict[str, list[float]] = {name: [] for name in _STATISTICS}
     for reference, drawn in halves:
         half = make_profile(reference)
-        half = replace(
-            half,
-            signs={
-                name: replace(sign, effective=signs[name].effective)
-                for name, sign in half.signs.items()
-                if name in signs
-            },
-        )
+        worth = {
+            name: replace(sign, effective=signs[name].effective) for name, sign in half.signs.items() if name in signs
+        }
+        half = replace(half, signs=worth)
         for name, statistic in _STATISTICS.items():
             value = statistic(half, drawn)
             if value is not None:
                 nulls[name].append(value)
     measured = {
-        name: Null(mean=float(np.mean(values)), deviation=float(np.std(values)))
-        for name, values in nulls.items()
-        if values
+        name: Null(mean=float(np.mean(each)), deviation=float(np.std(each))) for name, each in nulls.items() if each
     }
     return replace(profile, signs=signs, nulls=measured, window=window)
 
 
-def draw_window(groups: Sequence[Sequence[PageSigns]], lines: int, rng: np.random.Generator) -> list[PageSigns]:
+def draw_window(groups: Sequence[Sequence[Measured]], lines: int, rng: np.random.Generator) -> list[Measured]:
     """Whole groups of pictures, drawn with replacement until they have `lines` lines; the last group may be cut."""
-    drawn: list[PageSigns] = []
+    drawn: list[Measured] = []
     count = 0
-    if not any(len(page.lines) for group in groups for page in group):
+    if not any(page.lines for group in groups for page in group):
         return drawn
     while count < lines:
         for page in groups[int(rng.integers(len(groups)))]:
             if count < lines:
                 drawn.append(page)
-                count += len(page.lines)
+                count += page.lines
     return drawn
 
 
-def _effective(name: str, halves: Sequence[tuple[Sequence[PageSigns], Sequence[PageSigns]]]) -> float:
+def _effective(name: str, halves: Sequence[tuple[Measured, Measured]]) -> float:
     """Independent values per value: those for which the distances would have the quantiles that they have."""
     from scipy.stats import kstwobign  # slow to import
 
     distances, sizes = [], []
     for reference, drawn in halves:
-        first_N, second_N = values_of(reference, name), values_of(drawn, name)
+        first_N, second_N = reference.values[name], drawn.values[name]
         if len(first_N) and len(second_N):
             distances.append(distance(first_N, second_N))
             sizes.append(len(first_N) * len(second_N) / (len(first_N) + len(second_N)))
@@ -266,32 +244,38 @@ def _effective(name: str, halves: Sequence[tuple[Sequence[PageSigns], Sequence[P
     return float(min(1.0, *worth))
 
 
+def _wobble(name: str, halves: Sequence[tuple[Measured, Measured]]) -> float:
+    """Standard deviation of the difference of the means."""
+    pairs = [(first.values[name], second.values[name]) for first, second in halves]
+    shifts = [float(second_N.mean() - first_N.mean()) for first_N, second_N in pairs if len(first_N) and len(second_N)]
+    return float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
+
+
 def _worth(sign: SignProfile, values: int) -> float:
     """Independent values that a comparison with this many values is worth."""
     return sign.effective * values * sign.values / (values + sign.values)
 
 
 # --- the comparison
-def judge(profile: Profile, pages: Sequence[PageSigns], *, alpha: float = ALPHA / LOOKS) -> Judgement:
+def judge(profile: Profile, now: Measured, *, alpha: float = ALPHA / LOOKS) -> Judgement:
     """Compare pictures with a profile.
 
     Args:
         profile: of the reader's validation split.
-        pages: the pictures of the window.
+        now: the signs of the pictures of the window.
         alpha: probability of any false alarm in this comparison.
     """
-    lines = sum(len(page.lines) for page in pages)
-    enough = lines >= min(LEAST_LINES, profile.window // 3)
+    enough = now.lines >= min(LEAST_LINES, profile.window // 3)
     raw: list[tuple[Finding, bool]] = []
     if enough:
-        raw += [_compared(profile, name, pages) for name in profile.signs if len(values_of(pages, name)) > 1]
-        raw += [found for name in profile.nulls if (found := _statistic(profile, name, pages, lines))]
-    if len(pages) >= LEAST_PICTURES:
-        raw += [_share(profile, name, pages) for name in profile.shares]
+        raw += [_compared(profile, name, now) for name in profile.signs if len(now.values[name]) > 1]
+        raw += [found for name in profile.nulls if (found := _statistic(profile, name, now))]
+    if now.pictures >= LEAST_PICTURES:
+        raw += [_share(profile, name, now) for name in profile.shares]
     corrected = holm([finding.p for finding, _ in raw])
     return Judgement(
-        pictures=len(pages),
-        lines=lines,
+        pictures=now.pictures,
+        lines=now.lines,
         enough=enough,
         findings=tuple(
             replace(finding, corrected=p, alarm=large and p < alpha)
@@ -300,24 +284,31 @@ def judge(profile: Profile, pages: Sequence[PageSigns], *, alpha: float = ALPHA 
     )
 
 
-def _compared(profile: Profile, name: str, pages: Sequence[PageSigns]) -> tuple[Finding, bool]:
-    from scipy.stats import kstwobign  # slow to import
+def _compared(profile: Profile, name: str, now: Measured) -> tuple[Finding, bool]:
+    """The comparison of a sign that is a number, and whether its change is large.
 
-    sign, values_N = profile.signs[name], values_of(pages, name)
-    apart, changed = distance(np.array(sign.sample), values_N), psi(sign, values_N)
+    Its p-value is twice the smaller one of two: that of the distributions (KS), and that of the means. With the few
+    writers of a window, the first cannot be very small, however far the values have moved.
+    """
+    from scipy.stats import kstwobign, t  # slow to import
+
+    sign, values_N = profile.signs[name], now.values[name]
+    apart, changed, mean = distance(np.array(sign.sample), values_N), psi(sign, values_N), float(values_N.mean())
     p = float(kstwobign.sf(apart * np.sqrt(_worth(sign, len(values_N)))))
-    now = float(values_N.mean())
-    return _finding(name, SIGNS[name].title, len(values_N), now, sign.mean, p, changed, apart), changed >= LARGE
+    if sign.wobble > 0:
+        wobble = sign.wobble * max(1.0, profile.window / now.lines) ** 0.5  # a smaller window varies more
+        p = min(1.0, 2 * min(p, 2 * float(t.sf(abs(mean - sign.mean) / wobble, _FREEDOM))))
+    return _finding(name, SIGNS[name].title, len(values_N), mean, sign.mean, p, changed, apart), changed >= LARGE
 
 
-def _statistic(profile: Profile, name: str, pages: Sequence[PageSigns], lines: int) -> tuple[Finding, bool] | None:
+def _statistic(profile: Profile, name: str, now: Measured) -> tuple[Finding, bool] | None:
     from scipy.stats import gamma, norm  # slow to import
 
-    value, null = _STATISTICS[name](profile, pages), profile.nulls[name]
+    value, null = _STATISTICS[name](profile, now), profile.nulls[name]
     if value is None or null.deviation <= 0:
         return None
     # a smaller window varies more
-    wider = max(1.0, profile.window / lines)
+    wider = max(1.0, profile.window / now.lines)
     changed: float | None = None
     if name == "variety":
         p = float(norm.cdf((value - null.mean) / (null.deviation * wider**0.5)))
@@ -326,22 +317,21 @@ def _statistic(profile: Profile, name: str, pages: Sequence[PageSigns], lines: i
         if name == "characters_read":  # in proportion to 1 ÷ lines
             mean, deviation, changed = mean * wider, deviation * wider, value
         p = float(gamma.sf(value, (mean / deviation) ** 2, scale=deviation**2 / mean))
-    return _finding(name, TITLES[name], lines, value, null.mean, p, changed, None), True
+    return _finding(name, TITLES[name], now.lines, value, null.mean, p, changed, None), True
 
 
-def _share(profile: Profile, name: str, pages: Sequence[PageSigns]) -> tuple[Finding, bool]:
+def _share(profile: Profile, name: str, now: Measured) -> tuple[Finding, bool]:
     """Whether more pictures have a sign than chance explains.
 
     The share of the profile is its upper bound: a split without any upside-down page may come from a stream with a few.
     """
     from scipy.stats import binom  # slow to import
 
-    title, has = SHARES[name]
-    count = sum(has(page) for page in pages)
+    title, count = SHARES[name][0], now.having[name]
     usual = (profile.shares[name] + 1) / (profile.pages + 2)
-    p = float(binom.sf(count - 1, len(pages), usual))
+    p = float(binom.sf(count - 1, now.pictures, usual))
     before = profile.shares[name] / profile.pages
-    return _finding(name, title, len(pages), count / len(pages), before, p, None, None), True
+    return _finding(name, title, now.pictures, count / now.pictures, before, p, None, None), True
 
 
 def _finding(
@@ -359,8 +349,3 @@ def _finding(
         corrected=p,
         alarm=False,
     )
-
-
-def as_rows(judgement: Judgement) -> list[Mapping[str, Any]]:
-    """The findings for JSON."""
-    return [vars(finding) for finding in judgement.findings]

@@ -10,6 +10,7 @@ Kolmogorov and Smirnov. The lines of one writer resemble each other. How much th
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,53 @@ LEAST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The signs of several pictures, by sign."""
+
+    values: Mapping[str, Float[np.ndarray, "_"]]
+    """The values of each sign that is a number, without those that could not be measured."""
+    characters: Counter[str]
+    """How often each character was read."""
+    having: Mapping[str, int]
+    """Number of the pictures that have a sign, see `SHARES`."""
+    pictures: int
+    lines: int
+
+    @classmethod
+    def of(cls, pages: Sequence[PageSigns]) -> Measured:
+        """Of pictures."""
+        counts: Counter[str] = Counter()
+        for page in pages:
+            counts.update(page.characters)
+        return cls(
+            values={
+                name: np.array(
+                    [value for page in pages for value in sign.values(page) if value is not None], np.float64
+                )
+                for name, sign in SIGNS.items()
+            },
+            characters=counts,
+            having={name: sum(has(page) for page in pages) for name, (_, has) in SHARES.items()},
+            pictures=len(pages),
+            lines=sum(len(page.lines) for page in pages),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Measured]) -> Measured:
+        """All signs of all parts."""
+        counts: Counter[str] = Counter()
+        for part in parts:
+            counts.update(part.characters)
+        return cls(
+            values={name: np.concatenate([np.zeros(0), *(part.values[name] for part in parts)]) for name in SIGNS},
+            characters=counts,
+            having={name: sum(part.having[name] for part in parts) for name in SHARES},
+            pictures=sum(part.pictures for part in parts),
+            lines=sum(part.lines for part in parts),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SignProfile:
     """The distribution of one sign."""
 
@@ -50,7 +98,9 @@ class SignProfile:
     deviation: float
     """Standard deviation."""
     effective: float = 1.0
-    """Independent values per value: small if the values of one writer resemble each other. See `null_of_signs`."""
+    """Independent values per value: small if the values of one writer resemble each other. See `with_nulls`."""
+    wobble: float = 0.0
+    """Standard deviation of the mean of a window around that of the profile, without drift; 0 if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +119,7 @@ class Profile:
     """The signs of a validation split."""
 
     reader: str
-    """Identity of the model whose readings these are; empty if unknown."""
+    """Identity of the reader's weights, see `identity_of`; empty if unknown."""
     data: str
     """Name of the data, without its folder."""
     pages: int
@@ -123,11 +173,11 @@ class Profile:
             raise UserError(f"{path} is no profile that can be read ({error}); make it again") from None
 
 
-def make_profile(pages: Sequence[PageSigns], *, reader: str = "", data: str = "", writers: int = 0) -> Profile:
+def make_profile(measured: Measured, *, reader: str = "", data: str = "", writers: int = 0) -> Profile:
     """The profile of pictures, without what `common.evaluation.drift` and `calibration` add.
 
     Args:
-        pages: the signs of the pictures.
+        measured: the signs of the pictures.
         reader: identity of the model.
         data: name of the data.
         writers: number of writers; 0 takes the number of pictures.
@@ -135,24 +185,25 @@ def make_profile(pages: Sequence[PageSigns], *, reader: str = "", data: str = ""
     Raises:
         UserError: fewer than `LEAST` lines were read.
     """
-    lines = sum(len(page.lines) for page in pages)
-    if lines < LEAST:
-        raise UserError(f"a profile needs at least {LEAST} lines that were read; there are {lines}, so give more pages")
-    signs = {}
-    for name in SIGNS:
-        values_N = values_of(pages, name)
-        if len(values_N) >= LEAST:
-            signs[name] = sign_profile(values_N)
+    if measured.lines < LEAST:
+        raise UserError(
+            f"a profile needs at least {LEAST} lines that were read; there are {measured.lines}, so give more pages"
+        )
     return Profile(
         reader=reader,
         data=data,
-        pages=len(pages),
-        lines=lines,
-        writers=writers or len(pages),
-        signs=signs,
-        characters=dict(characters_of(pages).most_common()),
-        shares={name: sum(has(page) for page in pages) for name, (_, has) in SHARES.items()},
+        pages=measured.pictures,
+        lines=measured.lines,
+        writers=writers or measured.pictures,
+        signs={name: sign_profile(values_N) for name, values_N in measured.values.items() if len(values_N) >= LEAST},
+        characters=dict(measured.characters.most_common()),
+        shares=dict(measured.having),
     )
+
+
+def identity_of(weights: Path) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of a weights file."""
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
 def sign_profile(values_N: Float[np.ndarray, "N"]) -> SignProfile:
@@ -172,23 +223,9 @@ def sign_profile(values_N: Float[np.ndarray, "N"]) -> SignProfile:
     )
 
 
-def values_of(pages: Sequence[PageSigns], name: str) -> Float[np.ndarray, "N"]:
-    """All values of a sign, without those that could not be measured."""
-    values = SIGNS[name].values
-    return np.array([value for page in pages for value in values(page) if value is not None], np.float64)
-
-
 def counts_in(values_N: Float[np.ndarray, "N"], edges: Sequence[float] | np.ndarray) -> np.ndarray:
     """The number of values in each bin between the edges; a value on a border is in the bin above it."""
     return np.bincount(np.searchsorted(np.asarray(edges), values_N, side="right"), minlength=len(edges) + 1)
-
-
-def characters_of(pages: Sequence[PageSigns]) -> Counter[str]:
-    """How often each character was read."""
-    counts: Counter[str] = Counter()
-    for page in pages:
-        counts.update(page.characters)
-    return counts
 
 
 def _rounded(value: Any) -> Any:

@@ -16,12 +16,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from common.serving.config import ServeConfig
+    from common.serving.engine import Engine
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -66,15 +67,14 @@ def build(environment: Mapping[str, str]) -> Handler:
     from common.serving import logs
     from common.serving.app import create_app
     from common.serving.inprocess import InProcessEngine
-    from common.serving.settings import EngineConfig, Limits
+    from common.serving.service import engine_config
 
     config, token = settings(environment)
     logs.set_up()
-    limits = Limits(pixels=config.max_pixels, pages=config.max_pages, lines=config.max_lines)
-    engine = InProcessEngine(EngineConfig(run=config.run, finder=config.finder, seconds=config.seconds, limits=limits))
+    engine = InProcessEngine(engine_config(config))
     asyncio.set_event_loop(asyncio.new_event_loop())  # Mangum runs each request in it
     # no lifespan: Mangum would start and close the engine with each request
-    answer = Mangum(create_app(config, engine, token=token), lifespan="off", text_mime_types=_TEXT)
+    answer = Mangum(create_app(config, cast("Engine", engine), token=token), lifespan="off", text_mime_types=_TEXT)
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         engine.until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _LEFT

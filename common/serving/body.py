@@ -192,7 +192,9 @@ async def read_multipart(receive: Receive, content_type: str, limit: int) -> Upl
     except MultipartParseError:
         raise _no_form("is damaged") from None
     if not form.complete:
-        raise _no_form("is cut off, or has no field")
+        raise _no_form("is cut off")
+    if not form.parts:
+        raise Problem("wrong-value", f"the form has no field; send a picture or a PDF file in the field {FIELD}")
     if not form.data:
         raise Problem("wrong-value", f"the field {FIELD} is empty; send a picture or a PDF file in it")
     return Upload(bytes(form.data), form.name)
@@ -206,7 +208,7 @@ class _Form:
         self.data = bytearray()
         self.name = "image"
         self.complete = False
-        self._parts = 0
+        self.parts = 0
         self._header, self._value = bytearray(), bytearray()
         self._disposition = b""
 
@@ -223,9 +225,9 @@ class _Form:
         }
 
     def begin(self) -> None:
-        self._parts += 1
+        self.parts += 1
         self._disposition = b""
-        if self._parts > 1:
+        if self.parts > 1:
             raise Problem("wrong-value", f"the form has several fields; send one, {FIELD}, and parameters in the query")
 
     def header(self) -> None:

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import math
 from collections import OrderedDict
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from common.data.xml_pages import Points
 from common.errors import UserError
 from common.reading.page import PageLine, PageReading
+from common.serving.body import JSON_BYTES, parse_json, read_all
 from common.serving.labels import LabelError, Labels, SavedPage
+from common.serving.problems import Problem
 
 PREFIX = "/v1/label"
-MAX_BODY = 8 << 20
-"""Bytes of the largest page of lines that is accepted. A thousand lines with their outlines have about two million."""
 _PROPOSALS = 64  # pages whose proposals are remembered: reading a page takes seconds
 _TURNED = "The page seems to be upside down. Turn the picture and start again: its lines cannot be learnt as they are."
+_EXAMPLE = {"lines": [{"text": "the house was", "baseline": [[12, 80], [410, 84]]}]}
+_VERSION = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The version that was corrected, in quotes, as GET answered it.",
+}
+_LINES = {
+    "type": "object",
+    "required": ["lines"],
+    "properties": {"lines": {"type": "array", "items": {"type": "object"}}},
+}
+_SAVE = {
+    "parameters": [_VERSION],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _LINES, "example": _EXAMPLE}}},
+}
+
+Result = TypeVar("Result")
 
 
 class Proposer(Protocol):
     """Reads a picture; see `common.serving.engine.Engine`."""
+
+    ready: bool
 
     async def read(self, data: bytes) -> Any:
         """A reply, whose `pages` have a `reading`."""
@@ -39,19 +61,19 @@ def label_router(labels: Labels, engine: Proposer) -> APIRouter:
     """
     router, proposals = APIRouter(prefix=PREFIX, tags=["label"]), _Proposals(labels, engine)
 
-    @router.get("/pages", summary="The pictures of the folder")
+    @router.get("/pages")
     async def pages() -> dict[str, Any]:
-        return {"pages": await run_in_threadpool(labels.listing), "left_out": list(labels.left_out)}
+        """The pictures of the folder."""
+        return {"pages": await asyncio.to_thread(labels.listing), "left_out": list(labels.left_out)}
 
-    @router.get("/pages/{page_id}", summary="The lines of a page: as saved, else as the reader proposes")
-    async def page(page_id: str) -> Response:
-        try:
-            saved = await run_in_threadpool(labels.saved, page_id)
-            proposed, note = None, ""
-            if saved.lines is None:
-                proposed, note = await proposals.lines(page_id, saved.version)
-        except UserError as error:
-            return problem(error)
+    @router.get("/pages/{page_id}")
+    async def page(page_id: str) -> JSONResponse:
+        """The lines of a page: as they were saved, else as the reader proposes."""
+        saved = await _answered("cannot-read", labels.saved, page_id)
+        proposed: tuple[PageLine, ...] = ()
+        note = ""
+        if saved.lines is None:
+            proposed, note = await proposals.lines(page_id, saved.version)
         width, height = saved.size
         content = {
             "id": page_id,
@@ -60,39 +82,51 @@ def label_router(labels: Labels, engine: Proposer) -> APIRouter:
             "height": height,
             "state": saved.state,
             "version": saved.version,
-            "lines": [as_row(line) for line in (saved.lines or proposed or ())],
+            "lines": [as_row(line) for line in (proposed if saved.lines is None else saved.lines)],
         }
-        return JSONResponse(content | ({"note": note} if note else {}), headers=_fresh(saved))
+        return JSONResponse(content | ({"note": note} if note else {}), headers=_tag(saved))
 
-    @router.get("/pages/{page_id}/picture", summary="The picture, upright, as JPEG or PNG")
+    @router.get("/pages/{page_id}/picture", response_class=Response)
     async def picture(page_id: str) -> Response:
-        try:
-            content, kind = await run_in_threadpool(labels.picture, page_id)
-        except UserError as error:
-            return problem(error)
-        return Response(content, media_type=kind, headers={"Cache-Control": "no-store"})
+        """The picture of a page, upright, as JPEG or PNG."""
+        content, kind = await _answered("cannot-read", labels.picture, page_id)
+        return Response(content, media_type=kind)
 
-    @router.put("/pages/{page_id}", summary="Keep the corrected lines of a page")
-    async def save(page_id: str, request: Request) -> Response:
+    @router.put("/pages/{page_id}", openapi_extra=_SAVE)
+    async def save(page_id: str, request: Request) -> JSONResponse:
+        """Keep the corrected lines of a page, unless somebody else saved it since the version in If-Match."""
         version = request.headers.get("if-match", "").strip().removeprefix("W/").strip('"')
         if not version:
-            return _problem(
-                428, "the header If-Match is missing; send the version that GET answered, so that no correction is lost"
+            raise Problem(
+                "no-version",
+                "the header If-Match is missing; send the version that GET answered, so that no correction is lost",
             )
-        try:
-            given = await _lines_of(request)
-            saved = await run_in_threadpool(labels.save, page_id, version, given)
-        except _TooLargeError as error:
-            return _problem(413, str(error))
-        except UserError as error:
-            return problem(error)
-        return JSONResponse({"version": saved.version, "state": saved.state}, headers=_fresh(saved))
+        content = parse_json(await read_all(request.receive, JSON_BYTES))
+        if content.keys() != {"lines"}:
+            raise Problem(
+                "wrong-value", 'the JSON is not {"lines": [...]}; send all lines of the page, each with its text'
+            )
+        saved = await _answered("wrong-value", labels.save, page_id, version, content["lines"])
+        return JSONResponse({"version": saved.version, "state": saved.state}, headers=_tag(saved))
 
     return router
 
 
-class _TooLargeError(Exception):
-    """The body has more than `MAX_BODY` bytes."""
+async def _answered(otherwise: str, ask: Callable[..., Result], *arguments: Any) -> Result:
+    """What the store answers, in a thread.
+
+    Args:
+        otherwise: kind of the problem of an error that is not the store's own.
+        ask: a method of the store.
+        arguments: its arguments.
+
+    Raises:
+        Problem: the store refused.
+    """
+    try:
+        return await asyncio.to_thread(ask, *arguments)
+    except UserError as error:
+        raise Problem(error.kind if isinstance(error, LabelError) else otherwise, str(error)) from None
 
 
 class _Proposals:
@@ -104,10 +138,16 @@ class _Proposals:
         self._known: OrderedDict[tuple[str, str], tuple[tuple[PageLine, ...], str]] = OrderedDict()
 
     async def lines(self, page_id: str, version: str) -> tuple[tuple[PageLine, ...], str]:
-        """The proposed lines of a page in this version, and a note for the person, which is usually empty."""
+        """The proposed lines of a page in this version, and a note for the person, which is usually empty.
+
+        Raises:
+            Problem: the reader is not ready yet.
+        """
         key = page_id, version
         if key not in self._known:
-            data = await run_in_threadpool(self._labels.original, page_id)
+            if not self._engine.ready:
+                raise Problem("not-ready", "the reader is starting; try again shortly", headers={"Retry-After": "1"})
+            data = await _answered("cannot-read", self._labels.original, page_id)
             try:
                 reply = await self._engine.read(data)
                 self._known[key] = _proposed(reply.pages[0].reading)
@@ -139,45 +179,5 @@ def _pairs(points: Points) -> list[list[int]]:
     return [[round(float(x)), round(float(y))] for x, y in points]
 
 
-async def _lines_of(request: Request) -> Any:
-    """The `lines` of the body. It is read piece by piece, so that no more than `MAX_BODY` bytes are kept."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY:
-            raise _TooLargeError(
-                f"the body has more than {MAX_BODY:,} bytes; send the lines of one page, with fewer points"
-            )
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        raise UserError('the body is not JSON; send {"lines": [{"text": ..., "baseline": [[x, y], ...]}]}') from None
-    if not isinstance(content, dict) or "lines" not in content:
-        raise UserError('the body has no `lines`; send {"lines": [{"text": ..., "baseline": [[x, y], ...]}]}')
-    return content["lines"]
-
-
-def _fresh(saved: SavedPage) -> dict[str, str]:
-    return {"ETag": f'"{saved.version}"', "Cache-Control": "no-store"}
-
-
-# --- errors
-_TITLES = {
-    404: "No such page",
-    410: "The picture is gone",
-    412: "Somebody else saved this page",
-    413: "The body is too large",
-    422: "These lines cannot be kept",
-    428: "The version is missing",
-    507: "The page was not saved",
-}
-
-
-def problem(error: UserError) -> Response:
-    """The answer for an error of the store, RFC 9457."""
-    return _problem(error.status if isinstance(error, LabelError) else 422, str(error))
-
-
-def _problem(status: int, detail: str) -> Response:
-    content = {"type": "about:blank", "title": _TITLES[status], "status": status, "detail": detail}
-    return JSONResponse(content, status_code=status, media_type="application/problem+json")
+def _tag(saved: SavedPage) -> dict[str, str]:
+    return {"ETag": f'"{saved.version}"'}

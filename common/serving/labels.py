@@ -43,33 +43,33 @@ _QUALITY = 92  # of JPEG
 
 
 class LabelError(UserError):
-    """An error of the store, with the status of the answer."""
+    """An error of the store, with the kind of the problem that a client is told."""
 
-    status: ClassVar[int]
+    kind: ClassVar[str]
 
 
 class UnknownPageError(LabelError):
     """No page has this id."""
 
-    status = 404
+    kind = "not-found"
 
 
 class VanishedError(LabelError):
     """The picture of a page is no longer there."""
 
-    status = 410
+    kind = "gone"
 
 
 class ChangedError(LabelError):
     """Somebody saved the page, or replaced its picture, since the version that the client has."""
 
-    status = 412
+    kind = "changed-meanwhile"
 
 
 class NotSavedError(LabelError):
     """The folder could not be written."""
 
-    status = 507
+    kind = "not-saved"
 
 
 @dataclass(frozen=True, kw_only=True)

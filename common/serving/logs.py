@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 LOGGER = logging.getLogger("fourhands.serving")
-_THEIRS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access", "asyncio", "fastapi")
+_THEIRS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access", "asyncio", "fastapi", "fourhands")
 
 
 class JsonLines(logging.Formatter):

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from common.reading.formats.xml import program_version
@@ -16,6 +16,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 # names of `Engine.state()`: what each counts
 _GAUGES = {
     "depth": ("queue_depth", "Pictures that wait"),
+    "in_flight": ("in_flight", "Pictures that are read now"),
     "capacity": ("queue_capacity", "Pictures that may wait"),
     "workers_alive": ("workers_alive", "Processes that read"),
 }
@@ -24,6 +25,7 @@ _COUNTERS = {
     "swaps": ("model_swaps", "Models that were loaded while serving"),
     "refused_swaps": ("model_swaps_refused", "Models that failed their proof and never served"),
 }
+disable_created_metrics()  # a series more per counter, for nothing
 
 
 class Metrics:

@@ -20,18 +20,22 @@ KINDS = {
     "wrong-method": (405, "The address does not take this method"),
     "no-such-format": (406, "The answer cannot have this format"),
     "slow-upload": (408, "The body took too long"),
+    "gone": (410, "The picture is gone"),
     "changed-meanwhile": (412, "Somebody else saved in between"),
     "too-large": (413, "A limit was passed"),
     "wrong-type": (415, "The body has a type that is not read"),
     "wrong-host": (421, "The request was meant for another host"),
     "cannot-read": (422, "The picture cannot be read"),
     "wrong-value": (422, "A parameter or a field is wrong"),
+    "no-version": (428, "The version is missing"),
+    "long-head": (431, "The headers or the address are too long"),
     "failed": (500, "The service failed"),
     "url-failed": (502, "The URL could not be fetched"),
     "not-ready": (503, "The service is not ready"),
     "busy": (503, "The service is busy"),
     "worker-lost": (503, "The process that read the picture ended"),
     "too-late": (504, "The time limit passed"),
+    "not-saved": (507, "Nothing was saved"),
 }
 """Kind of each problem, its status and its title."""
 

@@ -7,8 +7,9 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import h11
 import uvicorn
@@ -17,10 +18,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from common.errors import UserError
 from common.serving import logs, problems
 from common.serving.config import ServeConfig
-from common.serving.frame import HEADERS
+from common.serving.frame import HEAD_BYTES, HEADERS
 from common.serving.problems import Problem
 
-_HEAD_BYTES = 16 << 10  # a request's line and headers
+if TYPE_CHECKING:
+    from common.serving.engine import Engine
+
 _HEAD_SECONDS = 10.0
 _IDLE_SECONDS = 15  # of a connection between two requests
 _SHUTDOWN = 2.0  # seconds after the grace, for the answers to go out
@@ -102,13 +105,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(app: Any, config: ServeConfig, listener: socket.socket) -> int:
+def run(app: Any, config: ServeConfig, listener: socket.socket, engine: Engine) -> int:
     """Serve until SIGTERM or Ctrl+C; the exit code.
 
-    After the signal nothing new is taken, and what is in flight is finished.
+    After the signal nothing new is taken, and what is in flight is finished. On SIGHUP the engine loads its models
+    anew.
     """
     logs.set_up()
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             http=Protocol,
@@ -121,44 +125,59 @@ def run(app: Any, config: ServeConfig, listener: socket.socket) -> int:
             server_header=False,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=int(config.grace + _SHUTDOWN),
-            h11_max_incomplete_event_size=_HEAD_BYTES,
-        )
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        ),
+        engine,
     )
     with _signals():
         server.run(sockets=[listener])
-    if not server.started:
-        raise UserError("the service could not start; its log above says why")
-    return 0
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which also looks after the engine."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+        self._was_ready = False
+        self._swap: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        host, port = (sockets or [])[0].getsockname()[:2]
+        logs.log(logging.INFO, "listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._engine.ready and not self._was_ready and self._engine.model is not None:
+            self._was_ready = True
+            logs.log(logging.INFO, "ready", model=self._engine.model.identity, framework=self._engine.model.framework)
+        return await super().on_tick(counter) or self._engine.failure is not None
+
+    def _hang_up(self) -> None:
+        if self._swap is None or self._swap.done():
+            self._swap = asyncio.create_task(self._load_anew())
+
+    async def _load_anew(self) -> None:
+        try:
+            await self._engine.swap()
+        except Exception as error:  # noqa: BLE001 - the old models serve on, whatever is wrong with the new ones
+            logs.log(logging.ERROR, "the models were not loaded anew", reason=str(error))
+            return
+        identity = None if self._engine.model is None else self._engine.model.identity
+        logs.log(logging.INFO, "the models were loaded anew", model=identity)
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
     """Make SIGTERM end the program with code 0: uvicorn raises it once more when all is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def on_hangup(act: Callable[[], Any]) -> None:
-    """Call a coroutine function on SIGHUP; call this in the running loop."""
-    tasks = set()
-
-    def start() -> None:
-        task = asyncio.ensure_future(act())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no main thread, or no such signal
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, start)
-
-
-def announce(config: ServeConfig, listener: socket.socket) -> None:
-    """Say on standard error where the service is."""
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    logs.log(logging.INFO, "listening", url=f"http://{shown}:{port}", token=config.token_file is not None)
-
-
-__all__ = ["Protocol", "announce", "listen", "on_hangup", "run"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.evaluation.profile import Profile, make_profile, sign_profile, values_of
+from common.evaluation.profile import Measured, Profile, make_profile, sign_profile
 from common.evaluation.signs import LineSigns, PageSigns
 
 
@@ -57,12 +57,12 @@ def test_profile_counts_what_it_has_seen(tmp_path: Path) -> None:
     pages = pages_of(12)
     pages[3] = replace(pages[3], lines=(), characters={}, empty=True)
     pages[4] = replace(pages[4], upside_down=True)
-    profile = make_profile(pages, reader="abc", data="pages", writers=5)
+    profile = make_profile(Measured.of(pages), reader="abc", data="pages", writers=5)
     assert (profile.pages, profile.lines, profile.writers) == (12, 110, 5)
     assert profile.shares == {"empty": 1, "upside_down": 1}
     assert next(iter(profile.characters)) in "e "
     assert "brightness" not in profile.signs  # 12 values are too few
-    assert profile.signs["ink"].mean == pytest.approx(values_of(pages, "ink").mean())
+    assert profile.signs["ink"].mean == pytest.approx(Measured.of(pages).values["ink"].mean())
     profile.save(tmp_path / "profile.json")
     again = Profile.load(tmp_path / "profile.json")
     assert again.characters == profile.characters
@@ -74,12 +74,12 @@ def test_profile_counts_what_it_has_seen(tmp_path: Path) -> None:
 
 def test_lines_without_a_picture_have_no_brightness() -> None:
     pages = [replace(page, brightness=None, contrast=None, kind="line") for page in pages_of(60, lines=1)]
-    assert {"brightness", "contrast", "lines"}.isdisjoint(make_profile(pages).signs)
+    assert {"brightness", "contrast", "lines"}.isdisjoint(make_profile(Measured.of(pages)).signs)
 
 
 def test_too_few_lines_and_files_that_are_no_profile_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least 20 lines"):
-        make_profile(pages_of(1))
+        make_profile(Measured.of(pages_of(1)))
     with pytest.raises(UserError, match="does not exist"):
         Profile.load(tmp_path / "profile.json")
     for content in ("", "[]", "{}", '{"format": "fourhands-profile-1", "signs": 3}'):

@@ -24,13 +24,11 @@ from common.errors import NoWritingError
 from common.evaluation.known import KnownLine, known_lines
 from common.evaluation.signs import PageSigns, signs_of
 from common.reading.page import Kind, PageReading
-from common.reading.shipped import FINDER, check_shipped
 from common.spec import UNetSpec
 from common.tasks import PAGES
 from common.terminal import progress_bar
 from common.training.page_reader import PageReader
 from common.training.reader import picture_of
-from common.training.trained import open_weights
 
 Picture = UInt8[np.ndarray, "H W"]
 
@@ -76,8 +74,7 @@ def split_of_pages(reader: PageReader, data: str, split: SplitName, config: Data
     Raises:
         UserError: data without pages.
     """
-    content = open_weights(reader.finder_run or check_shipped(FINDER))
-    return PAGES.load(data, cast(UNetSpec, content.spec), config).split(split)
+    return PAGES.load(data, cast(UNetSpec, reader.finder.spec), config).split(split)
 
 
 def watch_pages(reader: PageReader, pages: PageSplit) -> Watched:

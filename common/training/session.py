@@ -14,6 +14,7 @@ from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.data.dataset import AnyDataset
 from common.errors import UserError
+from common.evaluation.profile import identity_of
 from common.machine import peak_memory_mb, versions
 from common.reading.ngram import save_prior
 from common.recognizer import Device, Recognizer, load_implementation
@@ -153,6 +154,9 @@ class Session:
             prior = task.choose_prior(recognizer, dataset.charset, dataset)
             if prior is not None:
                 save_prior(folder.prior, prior, dataset.charset)
+            profile = task.profile(recognizer, dataset.charset, dataset, identity_of(folder.weights))
+            if profile is not None:
+                profile.save(folder.profile)
             result = {
                 "rung": config["rung"],
                 "framework": config["framework"],

@@ -29,6 +29,24 @@ import { make } from "./dom.js";
  * @property {HTMLButtonElement} reset
  */
 
+/**
+ * The text, with neighbouring uncertain characters in one mark.
+ *
+ * @param {Character[]} characters
+ * @returns {(string | HTMLElement)[]}
+ */
+function marked(characters) {
+  /** @type {(string | HTMLElement)[]} */
+  const parts = [];
+  for (const one of characters) {
+    const last = parts[parts.length - 1];
+    if (!isDoubtful(one)) parts.push(one.text);
+    else if (last instanceof HTMLElement) last.append(one.text);
+    else parts.push(make("mark", {}, one.text));
+  }
+  return parts;
+}
+
 export class LineList {
   /**
    * @param {HTMLOListElement} list
@@ -59,7 +77,7 @@ export class LineList {
     item.dataset.level = level;
     if (field.value !== line.text) field.value = line.text;
     // the field has the size of these marks, which hold the same text behind it
-    marks.replaceChildren(...line.characters.map((one) => (isDoubtful(one) ? make("mark", {}, one.text) : one.text)), "\u200b");
+    marks.replaceChildren(...marked(line.characters), "\u200b");
     confidence.replaceChildren(
       make("span", { class: "sign" }, LEVELS[level].sign),
       line.confidence === null ? "" : percent(line.confidence),
@@ -78,6 +96,8 @@ export class LineList {
   /** @param {number | null} index  line that is edited */
   select(index) {
     this.rows.forEach(({ item }, at) => item.classList.toggle("selected", at === index));
+    // on a phone the picture lies over the upper part of the text, which the browser does not know
+    if (index !== null) this.rows[index]?.item.scrollIntoView({ block: "nearest", behavior: "instant" });
   }
 
   /** @param {number} index */

@@ -33,7 +33,8 @@ const KEYS = [
   ["Enter, ↓", "Next line"],
   ["Shift Enter, ↑", "Previous line"],
   ["Esc", "Leave the field, or cancel reading"],
-  ["+  −  0", "Zoom in, out, fit, while the picture has the focus"],
+  ["+  −", "Zoom, while the picture has the focus"],
+  ["0, 1", "Show the whole page, its width, while the picture has the focus"],
   ["↑ ↓ ← →", "Move the picture, while it has the focus"],
   ["Ctrl V", "Add a picture from the clipboard"],
 ];
@@ -93,7 +94,8 @@ class ReaderPage {
     onPress("page-after", () => this.#turn(1));
     onPress("zoom-in", () => this.view.zoomIn());
     onPress("zoom-out", () => this.view.zoomOut());
-    onPress("zoom-fit", () => this.view.fit());
+    onPress("zoom-width", () => this.view.fitWidth());
+    onPress("zoom-page", () => this.view.fitPage());
     onPress("copy", () => this.#copy());
     onPress("reset", () => this.#resetAll());
     onPress("next-doubt", () => this.#nextDoubt());
@@ -213,6 +215,7 @@ class ReaderPage {
     const lines = page?.reading.lines ?? [];
     this.list.show(lines.map((_, index) => this.#shown(index)));
     this.screen.reading(page?.reading ?? null, picture.answer);
+    this.screen.corrected(page !== null && isCorrected(page));
     this.screen.pages(picture.at, picture.pages.length);
     const several = picture.pages.length > 1;
     const seen = await this.view.show({
@@ -294,12 +297,14 @@ class ReaderPage {
     this.unkept = true;
     this.list.update(index, this.#shown(index));
     this.view.redraw(index, this.#drawn(index));
+    this.screen.corrected(isCorrected(page));
   }
 
   #resetAll() {
     this.page?.reading.lines.forEach((line, index) => this.#edit(index, line.text));
-    this.unkept = this.pictures.some(({ pages }) => pages.some(({ reading, texts }) => reading.lines.some((line, index) => line.text !== texts[index])));
+    this.unkept = this.pictures.some(({ pages }) => pages.some(isCorrected));
     this.screen.say("All corrections of this page are undone");
+    byId("text-heading", HTMLElement).focus(); // the button is gone
   }
 
   #nextDoubt() {
@@ -344,6 +349,11 @@ class ReaderPage {
       this.screen.problem(error, () => void this.#download(format), null);
     }
   }
+}
+
+/** @param {Page} page */
+function isCorrected({ reading, texts }) {
+  return reading.lines.some((line, index) => line.text !== texts[index]);
 }
 
 /**

@@ -121,8 +121,9 @@ export class Screen {
       });
       buttons.append(made);
     };
-    button("Try again", again);
+    if (problem.again) button("Try again", again);
     if (remove) button("Remove this picture", remove);
+    if (!problem.again && !remove) button("Close", () => {});
     this.box.append(make("h2", {}, problem.title), make("p", {}, `${problem.advice}.`), buttons);
     if (problem.request) this.box.append(make("p", { class: "fine" }, `Request ${problem.request}`));
   }
@@ -143,6 +144,7 @@ export class Screen {
       remove.addEventListener("click", () => onRemove(index));
       return make("li", { "data-state": state, class: current ? "current" : "" }, show, remove);
     }));
+    shelf.querySelector(".current")?.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
     if (held >= 0) shelf.querySelectorAll("button")[held]?.focus(); // they are new buttons at the same place
   }
 
@@ -165,12 +167,25 @@ export class Screen {
   reading(reading, answer) {
     const count = reading?.lines.length ?? 0;
     const lines = count === 1 ? "1 line" : `${count} lines`;
-    byId("summary", HTMLElement).textContent = reading ? (count ? `${lines}, ${percent(reading.confidence)} sure` : "No writing was found") : "";
+    byId("summary", HTMLElement).textContent = reading && count ? `${lines}, ${percent(reading.confidence)} sure` : "";
+    this.empty(count ? "" : reading ? "No writing was found on this page." : "The text will be here when the picture is read.");
     byId("reader-actions", HTMLElement).hidden = !reading;
     byId("next-doubt", HTMLElement).hidden = !count;
     byId("legend", HTMLElement).hidden = !count;
     const seconds = answer?.seconds;
     byId("made-by", HTMLElement).textContent = answer?.model ? `Model ${answer.model}${seconds ? `, ${seconds.toFixed(1)} s` : ""}` : "";
+  }
+
+  /** @param {string} words  in place of the text; none if there is text */
+  empty(words) {
+    const place = byId("empty", HTMLElement);
+    place.textContent = words;
+    place.hidden = !words;
+  }
+
+  /** @param {boolean} corrected  whether the page has corrections to undo */
+  corrected(corrected) {
+    byId("reset", HTMLElement).hidden = !corrected;
   }
 
   /**

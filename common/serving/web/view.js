@@ -24,7 +24,7 @@ import { draw, make } from "./dom.js";
  * @property {string} name
  */
 
-const LARGEST = 8; // times the size at which the sheet fits
+const LARGEST = 8; // times the width of the view
 const STEP = 1.3;
 const CLICK = 4; // CSS pixels: a pointer that moves less has clicked
 const ALIKE = 0.02; // relative difference of aspect ratios at which a picture is taken for the page that was read
@@ -41,6 +41,7 @@ export class PictureView {
     this.svg = draw("svg", { "aria-hidden": "true", preserveAspectRatio: "none" });
     this.sheet = make("div", { class: "sheet", hidden: true }, this.image, this.svg);
     root.replaceChildren(this.sheet);
+    /** Times the size at which the sheet is as wide as the view. */
     this.zoom = 1;
     /** Pixels of the picture. */
     this.size = { width: 0, height: 0 };
@@ -167,7 +168,7 @@ export class PictureView {
     const x = (at?.x ?? box.left + box.width / 2) - box.left;
     const y = (at?.y ?? box.top + box.height / 2) - box.top;
     const before = this.zoom;
-    this.zoom = Math.min(LARGEST, Math.max(1, this.zoom * factor));
+    this.zoom = Math.min(LARGEST, Math.max(this.#whole(), this.zoom * factor));
     const grown = this.zoom / before;
     const [left, top] = [(this.root.scrollLeft + x) * grown - x, (this.root.scrollTop + y) * grown - y];
     this.#layout();
@@ -182,9 +183,19 @@ export class PictureView {
     this.zoomBy(1 / STEP);
   }
 
-  fit() {
-    this.zoom = 1;
-    this.#layout();
+  fitWidth() {
+    this.zoomBy(1 / this.zoom);
+  }
+
+  fitPage() {
+    this.zoomBy(this.#whole() / this.zoom);
+  }
+
+  /** The zoom at which the whole sheet is seen; at most 1. */
+  #whole() {
+    const { clientWidth, clientHeight } = this.root;
+    const { width, height } = this.size;
+    return width && clientHeight ? Math.min(1, (clientHeight * width) / (height * clientWidth)) : 1;
   }
 
   /**
@@ -204,11 +215,7 @@ export class PictureView {
   #layout() {
     const { width, height } = this.size;
     if (!width || !height) return;
-    const { clientWidth, clientHeight } = this.root;
-    // on a wide screen the whole sheet fits; on a phone its width does, or letters would be too small
-    const whole = matchMedia("(min-width: 60rem)").matches;
-    const fit = whole ? Math.min(clientWidth, (clientHeight * width) / height) : clientWidth;
-    this.sheet.style.width = `${Math.floor(fit * this.zoom)}px`;
+    this.sheet.style.width = `${Math.floor(this.root.clientWidth * this.zoom)}px`;
     this.sheet.style.aspectRatio = `${width} / ${height}`;
   }
 
@@ -223,7 +230,8 @@ export class PictureView {
       if (event.ctrlKey || event.metaKey || event.altKey || event.target !== root) return;
       if (event.key === "+" || event.key === "=") this.zoomIn();
       else if (event.key === "-") this.zoomOut();
-      else if (event.key === "0") this.fit();
+      else if (event.key === "0") this.fitPage();
+      else if (event.key === "1") this.fitWidth();
       else return;
       event.preventDefault();
     });
