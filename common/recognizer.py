@@ -47,8 +47,10 @@ class TrainingRun(Protocol):
     steps_per_epoch: int
     step: int
     """Steps finished."""
-    look_due: bool
-    """Whether a recorder wants to look at the model after this step. A loop may ignore it."""
+
+    @property
+    def look_due(self) -> bool:
+        """Whether a recorder wants to look at the model after this step. A loop may ignore it."""
 
     def epochs(self) -> range:
         """The epochs that remain, from 0."""
