@@ -53,8 +53,7 @@ class Adapt:
             print(line)
         prior = ", prior.safetensors" if result["search"] else ""
         print(f"kept in {self.out}: weights.safetensors{prior}, result.json, adaptation.json, adaptation.png")
-        search = " --beam {beam} --ngram".format(**result["search"]) if result["search"] else ""
-        print(f"read with it: fourhands read {self.out} page.jpg{search}")
+        print(f"read with it: fourhands read {self.out} page.jpg")
         return 0
 
 

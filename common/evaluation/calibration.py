@@ -31,6 +31,7 @@ BINS = 10
 _KNOTS = 24
 _LEAST = 60  # lines with truth without which nothing is calibrated
 _TINY = 1e-6
+_ROUNDS = 200
 
 Expected = Callable[[Float[np.ndarray, "N"]], Float[np.ndarray, "N"]]
 """From the confidences of lines to the expected edits per character that was read."""
@@ -61,11 +62,7 @@ class Calibration:
     length: float
     """Characters of the true text per character that was read."""
     spread: float
-    """Relative standard deviation of the CER of one writer around its estimate."""
-    noise: float
-    """Relative standard deviation of the CER of one line of the mean length around that of its writer."""
-    widen: float
-    """Factor of the interval that makes it contain the CER of at least `SHARE` of held-out windows."""
+    """log (CER ÷ its estimate) that `SHARE` of windows by unseen writers do not exceed, up or down."""
     before: float
     """Expected calibration error of the reader's confidences, on held-out writers."""
     after: float
@@ -130,7 +127,8 @@ def estimate(calibration: Calibration, pages: Sequence[PageSigns]) -> Estimate |
     if not len(rows):
         return None
     cer = expected_cer(calibration, rows[:, 0], rows[:, 1])
-    return Estimate(cer=cer, **_interval(calibration, cer, len(rows)), lines=len(rows))
+    factor = float(np.exp(calibration.spread))
+    return Estimate(cer=cer, low=cer / factor, high=cer * factor, lines=len(rows))
 
 
 def expected_cer(
@@ -139,12 +137,6 @@ def expected_cer(
     """Expected edits ÷ expected characters of the truth."""
     edits = float((calibration.expected(confidence_N) * characters_N).sum())
     return edits / max(1.0, calibration.length * float(characters_N.sum()))
-
-
-def _interval(calibration: Calibration, cer: float, lines: int) -> dict[str, float]:
-    deviation = float(np.sqrt(calibration.spread**2 + calibration.noise**2 / lines))
-    factor = float(np.exp(calibration.widen * deviation))
-    return {"low": cer / factor, "high": cer * factor}
 
 
 # --- fits
@@ -257,3 +249,85 @@ def judged(lines: Sequence[KnownLine], fit: Fit, *, rounds: int = 20, seed: int 
         first, second = halves(lines, rng)
         errors.append(calibration_error(reliability(second, fit(first)), calibrated=True))
     return float(np.mean(errors))
+
+
+# --- all of it
+FIT: Fit = isotonic
+"""The fit that is used; see docs/monitoring.md for how it was chosen."""
+
+
+def calibrate(lines: Sequence[KnownLine], *, window: int = 300, seed: int = 0) -> Calibration | None:
+    """Calibrate confidences on held-out lines; None if there are too few of them.
+
+    The knots are fitted to all lines. Everything that judges them is measured on writers that a fit has not seen:
+    the writers are divided into two halves many times, and the fit to one half is judged on the other.
+
+    Args:
+        lines: of a validation split.
+        window: lines of the windows whose CER is estimated.
+        seed: of the divisions.
+    """
+    lines = [line for line in lines if line.characters]
+    if len(lines) < _LEAST or len({line.writer for line in lines}) < 4:
+        return None
+    knots, errors = isotonic_knots(lines)
+    _, characters_N, _ = _columns(lines)
+    length = sum(line.length for line in lines) / float(characters_N.sum())
+    rng = np.random.default_rng(seed)
+    bins: list[Reliability] = []
+    before, after, deviations = [], [], []
+    for _ in range(_ROUNDS):
+        first, second = halves(lines, rng)
+        bins = list(reliability(second, expected := FIT(first)))
+        before.append(calibration_error(bins, calibrated=False))
+        after.append(calibration_error(bins, calibrated=True))
+        deviations += _deviations(first, second, expected, window, rng)
+    spread = float(np.quantile(np.abs(deviations), SHARE))
+    return Calibration(
+        confidences=tuple(knots.tolist()),
+        errors=tuple(errors.tolist()),
+        length=length,
+        spread=spread,
+        before=float(np.mean(before)),
+        after=float(np.mean(after)),
+        reliability=_crossed(lines, rng),
+        lines=len(lines),
+    )
+
+
+def _deviations(
+    first: Sequence[KnownLine], second: Sequence[KnownLine], expected: Expected, window: int, rng: np.random.Generator
+) -> list[float]:
+    """log (CER ÷ its estimate) of windows of writers that the fit has not seen: of several writers, and of one."""
+    length = sum(line.length for line in first) / sum(line.characters for line in first)
+    by_writer: dict[int, list[KnownLine]] = {}
+    for line in second:
+        by_writer.setdefault(line.writer, []).append(line)
+    groups = list(by_writer.values())
+    found = []
+    for single in (False, True):
+        drawn: list[KnownLine] = []
+        chosen = groups[int(rng.integers(len(groups)))]
+        while len(drawn) < window:
+            drawn += chosen if single else groups[int(rng.integers(len(groups)))]
+        found.append(log_deviation(drawn, expected, length))
+    return found
+
+
+def log_deviation(lines: Sequence[KnownLine], expected: Expected, length: float) -> float:
+    """log (CER ÷ its estimate) of a window; half an edit is added to both."""
+    confidence_N, characters_N, edits_N = _columns(lines)
+    truth = sum(line.length for line in lines)
+    guess = float((expected(confidence_N) * characters_N).sum()) / (length * float(characters_N.sum()))
+    return float(np.log((edits_N.sum() + 0.5) / truth) - np.log(guess + 0.5 / truth))
+
+
+def _crossed(lines: Sequence[KnownLine], rng: np.random.Generator) -> tuple[Reliability, ...]:
+    """The reliability of every line, calibrated by a fit to the writers of the other half."""
+    first, second = halves(lines, rng)
+    expected_of = {
+        id(line): fit for own, other in ((first, second), (second, first)) for fit in [FIT(other)] for line in own
+    }
+    ordered = [*first, *second]
+    values_N = np.array([float(expected_of[id(line)](np.array([line.confidence]))[0]) for line in ordered])
+    return reliability(ordered, lambda _: values_N)

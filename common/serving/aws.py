@@ -67,12 +67,11 @@ def build(environment: Mapping[str, str]) -> Handler:
     from common.serving import logs
     from common.serving.app import create_app
     from common.serving.inprocess import InProcessEngine
-    from common.serving.settings import EngineConfig, Limits
+    from common.serving.service import engine_config
 
     config, token = settings(environment)
     logs.set_up()
-    limits = Limits(pixels=config.max_pixels, pages=config.max_pages, lines=config.max_lines)
-    engine = InProcessEngine(EngineConfig(run=config.run, finder=config.finder, seconds=config.seconds, limits=limits))
+    engine = InProcessEngine(engine_config(config))
     asyncio.set_event_loop(asyncio.new_event_loop())  # Mangum runs each request in it
     # no lifespan: Mangum would start and close the engine with each request
     answer = Mangum(create_app(config, cast("Engine", engine), token=token), lifespan="off", text_mime_types=_TEXT)

@@ -13,6 +13,7 @@ import numpy as np
 
 from common.atomic import write_atomically
 from common.errors import UserError
+from common.evaluation.profile import FILE as PROFILE
 from common.formatting import flattened
 from common.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -41,6 +42,11 @@ class RunFolder:
     def prior(self) -> Path:
         """The character language model of a run of `lstm_ctc`."""
         return self.path / PRIOR
+
+    @property
+    def profile(self) -> Path:
+        """Signs of the validation split of a run of lines, see `common.evaluation.profile`."""
+        return self.path / PROFILE
 
     @property
     def checkpoint(self) -> Path:

@@ -14,14 +14,16 @@ from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.data.dataset import AnyDataset
 from common.errors import UserError
+from common.evaluation.profile import identity_of
 from common.machine import peak_memory_mb, versions
 from common.reading.ngram import save_prior
 from common.recognizer import Device, Recognizer, load_implementation
 from common.spec import Spec, parameter_count, spec_to_dict
 from common.tasks import Task, task_of
+from common.training.architecture import layers_of
 from common.training.bar import training_bar
 from common.training.checkpoint import Checkpoint
-from common.training.environment import write_environment
+from common.training.environment import read_environment, write_environment
 from common.training.folder import Config, RunFolder
 from common.training.keeper import Keeper, sample_size
 from common.training.run import Clock, Run
@@ -30,6 +32,8 @@ from common.training.trained import open_weights
 from common.training.warm_start import carry_over
 from common.weights import load_weights
 
+EXAMPLES = 64
+"""Test examples that recorders show: a sample, and as many of the most confident mistakes."""
 PROVENANCE = ("framework", "data", "data_config", "device", "start_from", "train")
 
 
@@ -51,6 +55,8 @@ class Session:
     """A run folder or a weights file with initial weights."""
     record: Sequence[str] = ()
     """Recorders besides metrics.jsonl."""
+    group: str | None = None
+    """Group of the run in Weights & Biases and MLflow, such as the name of a sweep."""
     resume: bool = False
     """Whether to continue an interrupted run."""
 
@@ -105,11 +111,14 @@ class Session:
         started: Mapping[str, str],
         checkpoint: Checkpoint | None,
     ) -> dict[str, Any]:
-        from common.training.recorders import open_recorders
+        from common.training.recorders import About, open_recorders
 
         progress = checkpoint.progress if checkpoint else None
         done = progress.step if progress else 0
-        recorders = open_recorders(self.record, folder.path, config, first_step=done + 1)
+        about = About(
+            layers=layers_of(recognizer.spec), environment=read_environment(folder.environment), group=self.group
+        )
+        recorders = open_recorders(self.record, folder.path, config, first_step=done + 1, about=about)
         summary: Mapping[str, Any] = {}
         try:
             software = versions(recognizer.packages)
@@ -135,6 +144,7 @@ class Session:
                     observers=[keeper, *bars],
                     checkpoint=checkpoint.state if checkpoint else None,
                     progress=progress,
+                    looker=keeper if self.record else None,
                 )
                 recognizer.fit(run)
             assert keeper.best is not None, "a run has at least one epoch"
@@ -144,6 +154,9 @@ class Session:
             prior = task.choose_prior(recognizer, dataset.charset, dataset)
             if prior is not None:
                 save_prior(folder.prior, prior, dataset.charset)
+            profile = task.profile(recognizer, dataset.charset, dataset, identity_of(folder.weights))
+            if profile is not None:
+                profile.save(folder.profile)
             result = {
                 "rung": config["rung"],
                 "framework": config["framework"],
@@ -168,6 +181,10 @@ class Session:
 
             folder.write_predictions(evaluation.predictions())
             draw_run(folder.path, folder.metrics, task, evaluation, dataset.name)
+            if self.record:
+                shown = [evaluation.reading(i) for i in evaluation.sample(EXAMPLES, EXAMPLES // 2)]
+                for recorder in recorders:
+                    recorder.examples(run.step, shown)
             summary = result  # only now: a run that fails before has not ended
         finally:
             for recorder in recorders:
