@@ -38,7 +38,7 @@ class Process:
         with theirs:
             # not `multiprocessing`: it would run the main module of the service again in the new process
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "common.serving.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-W", "ignore", "-m", "common.serving.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **ENVIRONMENT, "PYTHONPATH": _path()},
                 stdin=subprocess.DEVNULL,
