@@ -132,6 +132,7 @@ def test_a_document_whose_client_leaves_is_dropped(serve: Serve, run: Path) -> N
         os.kill(worker.process.pid, signal.SIGCONT)
         assert text(await engine.read(LINE, kind="line"))
         assert not worker._left
+        assert engine.state()["lines"] < 9, "the documents that were dropped are not read"
         assert engine.state()["restarts"] == 0
 
     serve(config(run), use)
