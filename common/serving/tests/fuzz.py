@@ -88,9 +88,7 @@ def _mutated(data: bytes, rng: random.Random, most: int = 8) -> bytes:
             case 4:
                 del content[at:]
             case 5:
-                content[at : at + 4] = rng.choice(
-                    (b"\xff\xff\xff\xff", bytes(4), b"\x7f\xff\xff\xff", b"\x00\x01\x00\x00")
-                )
+                content[at : at + 4] = rng.choice(_WORDS)
             case 6:
                 if at < len(content):
                     content[at] ^= 1 << rng.randrange(8)
@@ -228,11 +226,10 @@ async def _send_all(
         except TimeoutError:
             fault = "it hangs"
         outcome.slowest = max(outcome.slowest, time.monotonic() - start)
-        fault = fault or "; ".join(errors.taken())
-        if fault:
-            outcome.faults.append(
-                f"{number}: {fault}: {mutant.method} {mutant.path!r} {mutant.headers} {mutant.body[:300]!r}"
-            )
+        logged = "; ".join(errors.taken())
+        if fault or logged:
+            sent = f"{mutant.method} {mutant.path!r} {mutant.headers} {mutant.body[:300]!r}"
+            outcome.faults.append(f"{number}: {fault} {logged}: {sent}")
         said(number)
 
 
