@@ -95,7 +95,7 @@ def fit(
     loss_fn: Callable[..., Float[Array, ""]],
     device: jax.Device,
 ) -> Iterator[TrainState]:
-    """Train, and yield the state at the end of each epoch.
+    """Train, and yield the state at the end of each epoch, and after each step with `run.look_due`.
 
     The next step donates the buffers of that state: copy what must outlive it.
     """
@@ -113,6 +113,8 @@ def fit(
             rate = run.learning_rates_S[run.step]
             state, loss = step(state, batch.arrays, rate, key)
             run.step_done(loss)  # still on the device: fetching it here would wait for the step
+            if run.look_due:
+                yield state
         yield state
 
 

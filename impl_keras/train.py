@@ -26,6 +26,7 @@ def fit(
     *,
     loss: keras.losses.Loss | None,
     epoch_done: Callable[[State], None],
+    look: Callable[[], None],
 ) -> None:
     """Train the model in place.
 
@@ -35,6 +36,7 @@ def fit(
         run: batches, learning rates, and where to go on.
         loss: for `compile`; None for a model that computes its own loss.
         epoch_done: called with everything that a resumed run needs, at the end of each epoch.
+        look: called after each step with `run.look_due`.
     """
     optimizer = optimizer_for(run, model.trainable_variables[0].dtype)
     optimizer.build(model.trainable_variables)
@@ -53,7 +55,7 @@ def fit(
         steps_per_epoch=run.steps_per_epoch,
         initial_epoch=run.first_epoch,
         epochs=run.config.epochs,
-        callbacks=[Report(run, state, epoch_done)],
+        callbacks=[Report(run, state, epoch_done, look)],
         verbose=0,
     )
 
@@ -183,10 +185,14 @@ class Report(keras.callbacks.Callback):
     """Tells the run about every step and epoch."""
 
     def __init__(
-        self, run: TrainingRun, state: Mapping[str, keras.Variable], epoch_done: Callable[[State], None]
+        self,
+        run: TrainingRun,
+        state: Mapping[str, keras.Variable],
+        epoch_done: Callable[[State], None],
+        look: Callable[[], None],
     ) -> None:
         super().__init__()
-        self.run, self.state, self.epoch_done = run, state, epoch_done
+        self.run, self.state, self.epoch_done, self.look = run, state, epoch_done, look
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """A step is done.
@@ -194,6 +200,10 @@ class Report(keras.callbacks.Callback):
         Keras has fetched the loss already: its list of callbacks turns all logs into Python floats after every step.
         """
         self.run.step_done(logs["step_loss"])
+        if self.run.look_due:
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()  # within an epoch, JAX's weights are not in the variables
+            self.look()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """An epoch is done."""

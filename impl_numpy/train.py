@@ -43,5 +43,7 @@ def fit(recognizer: Recognizer, weights: dict[str, Array], step_gradients: StepG
             for name, statistic in statistics.items():
                 weights[name] += BATCH_NORM_MOMENTUM * (statistic - weights[name])
             run.step_done(loss)  # still on the device: the run fetches the losses of several steps at once
+            if run.look_due:
+                run.look(recognizer)
         state = {name: to_numpy(array) for name, array in {**weights, **optimizer.slots}.items()}
         run.epoch_done(recognizer, state)

@@ -32,6 +32,7 @@ def write_list(path: Path, runs: Sequence[FoundRun], extra: Sequence[str], title
     rows = []
     for run in runs:
         shown = cells(run)
+        shown["state"] += f": {run.reason}" if run.reason else ""
         own = [said(name, run.fields.get(name)) for name in extra]
         rows.append([*(shown[column] for column in COLUMNS[:-1]), *own, shown[COLUMNS[-1]]])
     left = {i for i, name in enumerate(headings) if name in ("state", "rung", "framework", "data", "started", "note")}

@@ -9,7 +9,7 @@ from typing import Any
 from common.data.dataset import AnyDataset, AnySplit
 from common.errors import UserError
 from common.evaluation.evaluation import Evaluation
-from common.recognizer import Recognizer, State
+from common.recognizer import AnyBatch, Recognizer, State
 from common.sampling import evenly
 from common.tasks import Task
 from common.training.checkpoint import Best, Checkpoint, save_checkpoint
@@ -43,7 +43,7 @@ class Keeper:
         task: evaluates the model on the validation split.
         dataset: the data of the run.
         recorders: receive every step and epoch.
-        histograms: whether to record arrays, which costs a backward pass per epoch.
+        histograms: whether to record arrays, which costs a backward pass each time.
         provenance: goes into the weights file.
         best: the best epoch before this process, if the run is resumed.
         sample: training examples, evaluated without augmentation at the end of each epoch; None for no such figures.
@@ -69,6 +69,7 @@ class Keeper:
         self._provenance = provenance
         self.best = best
         self._sample = sample
+        self._batch: AnyBatch | None = None
 
     def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
         """Record the step."""
@@ -104,8 +105,12 @@ class Keeper:
             recorder.scalars(progress.step, {"epoch": progress.epoch, **values})
             recorder.readings(progress.step, readings)
         if self._histograms:
-            self._record_histograms(progress.step, recognizer, seen)
+            self._record_histograms(progress.step, recognizer)
         save_checkpoint(self._folder.checkpoint, Checkpoint(state=state, progress=progress, best=self.best))
+
+    def look(self, progress: Progress, recognizer: Recognizer) -> None:
+        """Record weights and gradients in the middle of an epoch."""
+        self._record_histograms(progress.step, recognizer)
 
     def _save_weights(self, recognizer: Recognizer, seen: Evaluation) -> None:
         assert self.best is not None, "weights are saved when they are the best"
@@ -119,8 +124,12 @@ class Keeper:
         )
         save_weights(self._folder.weights, content)
 
-    def _record_histograms(self, step: int, recognizer: Recognizer, seen: Evaluation) -> None:
-        _, gradients = recognizer.loss_and_gradients(seen.first_batch())
+    def _record_histograms(self, step: int, recognizer: Recognizer) -> None:
+        if self._batch is None:  # always the same training examples, so that only the weights change
+            sample = self._dataset.validation if self._sample is None else self._sample
+            charset = self._dataset.charset
+            self._batch = self._task.evaluate(recognizer, charset, sample, charset).first_batch()
+        _, gradients = recognizer.loss_and_gradients(self._batch)
         arrays = {f"weights/{name}": array for name, array in recognizer.export_weights().items()}
         arrays |= {f"gradients/{name}": array for name, array in gradients.items()}
         for recorder in self._recorders:

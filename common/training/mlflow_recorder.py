@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 import time
@@ -41,6 +42,9 @@ class MLflow:
         # its default is to try for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         import mlflow
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells how it makes its tables
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow.entities import Metric, Param, RunTag
 
         self._mlflow, self._metric = mlflow, Metric
@@ -82,8 +86,8 @@ class MLflow:
 
     def histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """MLflow has no histograms: the norm of each array is kept instead."""
-        norms = {f"norm/{name}": float(np.linalg.norm(array.astype(np.float64))) for name, array in values.items()}
-        self.scalars(step, norms)
+        finite = {name: array[np.isfinite(array)].astype(np.float64) for name, array in values.items()}
+        self.scalars(step, {f"norm/{name}": float(np.linalg.norm(array)) for name, array in finite.items()})
 
     def readings(self, step: int, readings: list[Reading]) -> None:
         from common.report.drawing import png

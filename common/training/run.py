@@ -46,6 +46,14 @@ class Observer(Protocol):
         """One pass over the training split is done."""
 
 
+@runtime_checkable
+class Looker(Protocol):
+    """Looks at the model in the middle of an epoch."""
+
+    def look(self, progress: Progress, recognizer: Recognizer) -> None:
+        """Some steps of the epoch are done."""
+
+
 @dataclass(kw_only=True)
 class Clock:
     """Durations of the steps of this process, and the seconds of the whole run."""
@@ -86,6 +94,8 @@ class Run:
         observers: receive every step and epoch, in this order.
         checkpoint: the state that the same implementation gave to `epoch_done`.
         progress: the progress of the run when it gave that state.
+        looker: looks at the model every `look_every` steps, but for the last step of an epoch.
+        look_every: see `looker`.
     """
 
     def __init__(
@@ -96,6 +106,8 @@ class Run:
         observers: Sequence[Observer] = (),
         checkpoint: State | None = None,
         progress: Progress | None = None,
+        looker: Looker | None = None,
+        look_every: int = 50,
     ) -> None:
         self.config = config
         self.checkpoint = checkpoint
@@ -105,6 +117,7 @@ class Run:
         self.learning_rates_S = learning_rates(config, config.epochs * self.steps_per_epoch)
         self.first_epoch = progress.epoch if progress else 0
         self.step = progress.step if progress else 0
+        self._looker, self._look_every = looker, look_every
         self.clock = Clock(seconds=progress.seconds if progress else 0.0)
         self._pending: deque[tuple[Progress, SupportsFloat]] = deque()
 
@@ -131,6 +144,21 @@ class Run:
         while len(self._pending) > kept:
             self._fetch()
         self.clock.step()
+
+    @property
+    def look_due(self) -> bool:
+        """Whether `look` is to be called after this step."""
+        in_epoch = self.step % self.steps_per_epoch
+        return self._looker is not None and in_epoch > 0 and in_epoch % self._look_every == 0
+
+    def look(self, recognizer: Recognizer) -> None:
+        """Show the model after a step; the clock stands still."""
+        while self._pending:  # recorders take steps in order
+            self._fetch()
+        self.clock.pause()
+        if self._looker is not None:
+            self._looker.look(self._progress(), recognizer)
+        self.clock.start()
 
     def epoch_done(self, recognizer: Recognizer, state: State) -> None:
         """Report a finished epoch with all that is needed to continue from here."""

@@ -144,6 +144,7 @@ class Session:
                     observers=[keeper, *bars],
                     checkpoint=checkpoint.state if checkpoint else None,
                     progress=progress,
+                    looker=keeper if self.record else None,
                 )
                 recognizer.fit(run)
             assert keeper.best is not None, "a run has at least one epoch"
