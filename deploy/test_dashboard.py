@@ -29,7 +29,7 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield f"{panel['title']}-{target['refId']}", target["expr"]
     for variable in DASHBOARD["templating"]["list"]:
         yield f"variable-{variable['name']}", re.sub(r"label_values\((\w+), \w+\)", r"\1", variable["query"]["query"])
-    for path in sorted((HERE / "prometheus").glob("rules*.yml")):
+    for path in sorted((HERE / "prometheus").glob("rules.yml")):
         groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
         for rule in (rule for group in groups for rule in group["rules"]):
             yield f"rule-{rule.get('alert') or rule.get('record')}", rule["expr"]
