@@ -37,7 +37,7 @@ class MLflow:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, first_step: int, about: About) -> None:
-        # as MLflow's documentation says how: without it, a run sends figures about its use to its authors
+        # by default, the client sends figures about its use to MLflow's authors
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # its default is to try for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
