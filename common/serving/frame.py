@@ -113,7 +113,7 @@ class Frame:
 
     def _finish(self, scope: Scope, record: Record, exchange: _Exchange, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self.paths else "other"  # any address can be asked for
-        route = getattr(scope.get("route"), "path", path)
+        route = str(getattr(scope.get("route"), "path", path))
         method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN_METHOD
         status = exchange.status or CLIENT_LEFT
         self.answered(route, status, seconds, exchange.size)

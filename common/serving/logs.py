@@ -48,4 +48,6 @@ def set_up() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO if name == LOGGER.name else logging.WARNING)
-    logging.getLogger("uvicorn.access").handlers = []  # the service writes its own line per request
+    logging.getLogger("uvicorn.access").handlers = [
+        logging.NullHandler()
+    ]  # the service writes its own line per request

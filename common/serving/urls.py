@@ -55,10 +55,11 @@ async def fetch(url: str, hosts: Iterable[str], limit: int, context: ssl.SSLCont
         raise Problem("url-refused", "this service fetches no URLs; send the picture itself")
     try:
         async with asyncio.timeout(SECONDS):
+            certificates = await asyncio.to_thread(_certificates) if context is None else context
             for _ in range(_REDIRECTS + 1):
                 parts = check_url(url, allowed)
                 address = await public_address(str(parts.hostname))
-                answer = await _get(parts, address, limit, context or await asyncio.to_thread(_certificates))
+                answer = await _get(parts, address, limit, certificates)
                 if isinstance(answer, bytes):
                     return Upload(answer, file_name(parts.path))
                 url = urljoin(parts.geturl(), answer)
@@ -154,7 +155,9 @@ class Pinned(httpcore.AsyncNetworkBackend):
         self.address = address
         self._backend = httpcore.AnyIOBackend()
 
-    async def connect_tcp(self, host: str, port: int, **given: Any) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(  # type: ignore[override] # the rest goes through as it is
+        self, host: str, port: int, **given: Any
+    ) -> httpcore.AsyncNetworkStream:
         return await self._backend.connect_tcp(self.address, port, **given)
 
 
@@ -171,7 +174,7 @@ async def _get(parts: SplitResult, address: str, limit: int, context: ssl.SSLCon
     if parts.query:
         target += b"?" + parts.query.encode()
     url = httpcore.URL(scheme=b"https", host=str(parts.hostname).encode(), port=_PORT, target=target)
-    headers = {"Host": str(parts.hostname), "Accept": "image/*, application/pdf", "Accept-Encoding": "identity"}
+    headers = [("Host", str(parts.hostname)), ("Accept", "image/*, application/pdf"), ("Accept-Encoding", "identity")]
     async with (
         httpcore.AsyncConnectionPool(ssl_context=context, network_backend=Pinned(address)) as pool,
         pool.stream("GET", url, headers=headers) as response,

@@ -32,8 +32,10 @@ from common.reading.shipped import BEAM, READER, check_shipped
 from common.recognizer import Build, Device, Recognizer, load_implementation
 from common.spec import LineSpec, Spec, parameter_count, spec_to_dict
 from common.tasks import Task, task_of
+from common.training.environment import write_environment
 from common.training.folder import Config, RunFolder
 from common.training.recorders import Recorder, open_recorders
+from common.training.status import kept_status
 from common.training.trained import open_prior, open_weights
 from common.training.tuning import Chosen, tune
 from common.training.warm_start import carry_over
@@ -50,7 +52,9 @@ PRIOR_TIMES = 4
 once."""
 CURVE = "adaptation"
 """Name of the files with the curve, without suffix."""
-_MOST_EPOCHS, _STEPS, _BATCH, _PATIENCE = 30, 600, 8, 8
+_LEAST_EPOCHS, _MOST_EPOCHS = 10, 20
+_STEPS = 600  # at most, between the two
+_BATCH, _PATIENCE = 8, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +113,7 @@ def recipe(lines: int, seed: int) -> TrainConfig:
 
     Few lines are seen more often. Beyond a few hundred lines, ten epochs are enough.
     """
-    epochs = int(np.clip(_STEPS * _BATCH // max(lines, 1), 10, _MOST_EPOCHS))
+    epochs = int(np.clip(_STEPS * _BATCH // max(lines, 1), _LEAST_EPOCHS, _MOST_EPOCHS))
     return TrainConfig(
         epochs=epochs,
         batch_size=_BATCH,
@@ -230,6 +234,11 @@ class _Job:
             "train": asdict(recipe(counts[-1], given.seed)),
         }
         folder.open(config)
+        with kept_status(folder.status):
+            write_environment(folder, self.task, self.dataset, recognizer.packages, given.device)
+            return self._run(folder, recognizer, config, counts)
+
+    def _run(self, folder: RunFolder, recognizer: Recognizer, config: Config, counts: Sequence[int]) -> dict[str, Any]:
         recorders = open_recorders((), folder.path, config, first_step=0)
         summary: Mapping[str, Any] = {}
         try:

@@ -39,7 +39,6 @@ def test_reading_is_accessible(browser: Browser, servers: dict[str, PageServer],
     server = servers["reader"]
     server.reset(reading())
     with tab(browser, server.url, failures=True, color_scheme=scheme, viewport=SIZES[size]) as page:
-        page.wait_for_selector("#start")
         assert violations(page) == [], "start"
         page.set_input_files("#files", [file()])  # type: ignore[list-item]
         page.wait_for_selector("#view g.line")
@@ -77,7 +76,6 @@ def test_question_for_the_token_is_accessible(browser: Browser, servers: dict[st
 
 def test_axe_finds_what_is_wrong(browser: Browser, servers: dict[str, PageServer]) -> None:
     with tab(browser, servers["reader"].url) as page:
-        page.wait_for_selector("#start")
         page.evaluate("document.querySelector('#choose').textContent = ''")
         assert [each.partition(":")[0] for each in violations(page)] == ["button-name"]
 

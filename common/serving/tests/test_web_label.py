@@ -281,6 +281,5 @@ def test_refused_lines_are_told_and_not_sent_again(browser: Browser, url: str, f
         page.locator("#problem").wait_for()
         assert "Line 1: its text has a control character; remove it." in page.locator("#problem").inner_text()
         edit(page, 1, "Dear Ann")
-        page.click("#save")
         wait_for_text(page, "#saved", "✓ Saved")
         assert len(folder.puts) == 2

@@ -12,7 +12,17 @@ import defusedxml.ElementTree as ET
 import pytest
 from PIL import Image
 
-from common.serving.tests.web_pages import TEXTS, file, picture, reading, tab, texts_of, wait_for_text, wait_until
+from common.serving.tests.web_pages import (
+    TEXTS,
+    file,
+    picture,
+    reading,
+    ready,
+    tab,
+    texts_of,
+    wait_for_text,
+    wait_until,
+)
 from common.serving.tests.web_server import CUT, HANG, PageServer, Said, problem, serving
 
 if TYPE_CHECKING:
@@ -84,7 +94,6 @@ def test_chosen_picture_becomes_text(browser: Browser, server: PageServer, optio
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_dropped_or_pasted_picture_is_read(browser: Browser, server: PageServer, event: str) -> None:
     with tab(browser, server.url) as page:
-        page.wait_for_selector("#start")
         if event == "drop":
             hand_over(page, event, None)
             wait_for_text(page, "#state", "no file")
@@ -97,7 +106,6 @@ def test_dropped_or_pasted_picture_is_read(browser: Browser, server: PageServer,
 
 def test_photo_is_taken_with_the_camera_of_the_back(browser: Browser, server: PageServer) -> None:
     with tab(browser, server.url, **PHONE) as page:
-        page.wait_for_selector("#photograph")
         with page.expect_file_chooser() as chooser:
             page.tap("#photograph")
         assert chooser.value.element.get_attribute("capture") == "environment"
@@ -307,7 +315,6 @@ def test_everything_works_from_the_keyboard(browser: Browser, server: PageServer
         return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.id"))
 
     with tab(browser, server.url) as page:
-        page.wait_for_selector("#start")
         for _ in range(3):  # the link to the content, the list of keys, the button
             page.keyboard.press("Tab")
         assert label(page) == "choose"
@@ -415,6 +422,7 @@ def test_token_is_asked_for_and_kept_in_the_tab(browser: Browser, server: PageSe
         page.wait_for_selector("#lines textarea")
         assert page.evaluate("[localStorage.length, Object.values(sessionStorage)]") == [0, ["open sesame"]]
         page.reload()
+        ready(page)
         add(page)  # the tab still has it
         server.token = "another one"
         page.set_input_files("#files", [file()])  # type: ignore[list-item]
@@ -430,3 +438,28 @@ def test_file_that_the_browser_cannot_open_is_told_from_a_broken_network(browser
         page.locator("#problem").wait_for()
         assert "The file is empty" in page.locator("#problem").inner_text()
         assert not any(asked.path == "/v1/read" for asked in server.asked)
+
+
+def test_photo_in_a_format_that_the_service_does_not_read_is_converted(browser: Browser, server: PageServer) -> None:
+    with tab(browser, server.url) as page:
+        # Chromium goes by the content, as Safari does, which can open HEIC
+        add(page, file("photo.heic", picture(), "image/heic"))
+        (asked,) = [asked for asked in server.asked if asked.path == "/v1/read"]
+        assert b"image/jpeg" in asked.body
+        assert b"JFIF" in asked.body
+        page.set_input_files("#files", [file("other.heic", b"no picture", "image/heic")])  # type: ignore[list-item]
+        page.locator("#problem").wait_for()
+        assert "Most Compatible" in page.locator("#problem").inner_text()
+
+
+def test_picture_stays_in_sight_while_a_phone_scrolls_the_text(browser: Browser, server: PageServer) -> None:
+    server.answer = reading(TEXTS * 6)
+    with tab(browser, server.url, **PHONE) as page:
+        add(page)
+        page.focus("#lines li:nth-child(28) textarea")
+        shown, line = (page.locator(name).bounding_box() for name in ("#view", "#lines li:nth-child(28)"))
+        assert shown
+        assert line
+        assert shown["y"] >= 0
+        assert shown["y"] + shown["height"] <= line["y"]
+        assert line["y"] + line["height"] <= 844

@@ -76,6 +76,7 @@ def tab(browser: Browser, url: str, *, failures: bool = False, **options: Any) -
     page.on("request", lambda asked: _check_host(asked.url, url, wrong))
     try:
         page.goto(url)
+        ready(page)
         yield page
     finally:
         context.close()
@@ -86,6 +87,11 @@ def tab(browser: Browser, url: str, *, failures: bool = False, **options: Any) -
 def _check_host(asked: str, own: str, wrong: list[str]) -> None:
     if not asked.startswith((own, "blob:", "data:")):
         wrong.append(f"request to another host: {asked}")
+
+
+def ready(page: Page) -> None:
+    """Wait until the scripts run: the browser says that a page is loaded before that."""
+    page.wait_for_selector("#start, #work", state="visible")
 
 
 def texts_of(page: Page) -> list[str]:

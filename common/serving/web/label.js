@@ -54,6 +54,8 @@ class Labelling {
     /** @type {number | null} index of the line that is edited */
     this.selected = null;
     this.url = "";
+    /** What the server says about files of the folder that are no pages. */
+    this.leftOut = "";
     this.opening = new AbortController();
     this.screen = new Screen(KEYS);
     this.folder = new Folder({
@@ -142,7 +144,7 @@ class Labelling {
     try {
       const { pages, left_out: leftOut } = await this.api.labelPages();
       this.folder.entries = pages;
-      this.screen.note(leftOut.join(" "));
+      this.leftOut = leftOut.join(" ");
     } catch (error) {
       this.#fail(error, () => this.#list());
       return;
@@ -215,7 +217,8 @@ class Labelling {
       onState: (state, problem) => this.#showSaved(state, problem),
     });
     this.screen.say(`${entry.name} is open`);
-    this.screen.note(page.note ?? "");
+    this.screen.note([this.leftOut, page.note].filter(Boolean).join(" "));
+    this.leftOut = ""; // said once
     if (fresh && choice === "take") {
       this.history.push(fresh.lines);
       this.saver.changed(fresh.lines);
