@@ -24,12 +24,12 @@ TRAINING_SAMPLE = 256
 
 
 def sample_size(task: Task, examples: int) -> int:
-    """Number of training examples to evaluate at the end of an epoch: a fiftieth, so that it takes little time.
+    """Number of training examples to evaluate at the end of an epoch: a hundredth, so that it takes little time.
 
     It is a multiple of `task.sample_step`, at least once and at most `TRAINING_SAMPLE`.
     """
     step = task.sample_step
-    return max(step, min(TRAINING_SAMPLE, examples // 50) // step * step)
+    return max(step, min(TRAINING_SAMPLE, examples // 100) // step * step)
 
 
 class Keeper:

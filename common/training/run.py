@@ -152,7 +152,7 @@ class Run:
         return self._looker is not None and in_epoch > 0 and in_epoch % self._look_every == 0
 
     def look(self, recognizer: Recognizer) -> None:
-        """Show the model after a step; the clock stands still."""
+        """Show the model after a step. The clock is paused."""
         while self._pending:  # recorders take steps in order
             self._fetch()
         self.clock.pause()
