@@ -93,7 +93,8 @@ class KerasRecognizer:
 
     def fit(self, run: TrainingRun) -> None:
         with arrays_on(self.device, self.dtype):
-            train.fit(self.model, self.variables, run, loss=self.loss, epoch_done=partial(run.epoch_done, self))
+            epoch_done = partial(run.epoch_done, self)
+            train.fit(self.model, self.variables, run, spec=self.spec, loss=self.loss, epoch_done=epoch_done)
 
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, UNetSpec):

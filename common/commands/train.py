@@ -65,6 +65,9 @@ class Train(Generic[SpecT]):
         )
         if started := result.get("started_with"):
             print(f"started from {self.start_from}: {started} carried over")
+        if result["stopped_early"]:
+            epochs, best = result["epochs_trained"], result["best_epoch"]
+            print(f"stopped after epoch {epochs} of {result['epochs']}: no better validation figure since epoch {best}")
         reached = task_of(self.rung).measure.sentence(result)
         took = f"after {result['seconds']:.0f} s of training"
         print(f"{self.rung} in {self.framework} on {self.data}: {reached} {took}")

@@ -15,7 +15,7 @@ from common.tasks import Task
 from common.training.checkpoint import Best, Checkpoint, save_checkpoint
 from common.training.folder import RunFolder
 from common.training.recorders import Recorder
-from common.training.run import Progress
+from common.training.run import Progress, StoppedEarly
 from common.weights import WeightsFile, save_weights
 
 SAMPLE_READINGS = 16
@@ -35,6 +35,7 @@ class Keeper:
         histograms: whether to record arrays, which costs a backward pass per epoch.
         provenance: goes into the weights file.
         best: the best epoch before this process, if the run is resumed.
+        patience: epochs without a better score after which the run ends; 0 never ends it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Keeper:
         histograms: bool,
         provenance: dict[str, Any],
         best: Best | None,
+        patience: int = 0,
     ) -> None:
         self._folder = folder
         self._task = task
@@ -55,6 +57,11 @@ class Keeper:
         self._histograms = histograms
         self._provenance = provenance
         self.best = best
+        self._patience = patience
+
+    def waited_enough(self, epoch: int) -> bool:
+        """Whether `patience` epochs have passed since the best one, at the end of `epoch` (from 1)."""
+        return bool(self._patience) and self.best is not None and epoch - self.best.epoch >= self._patience
 
     def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
         """Record the step."""
@@ -66,6 +73,7 @@ class Keeper:
 
         Raises:
             UserError: the validation loss is not finite, or a file cannot be written; earlier files stay.
+            StoppedEarly: the best epoch is `patience` epochs ago.
         """
         charset, validation = self._dataset.charset, self._dataset.validation
         seen = self._task.evaluate(recognizer, charset, validation, charset)
@@ -87,6 +95,8 @@ class Keeper:
         if self._histograms:
             self._record_histograms(progress.step, recognizer, seen)
         save_checkpoint(self._folder.checkpoint, Checkpoint(state=state, progress=progress, best=self.best))
+        if self.waited_enough(progress.epoch):
+            raise StoppedEarly
 
     def _save_weights(self, recognizer: Recognizer, seen: Evaluation) -> None:
         assert self.best is not None, "weights are saved when they are the best"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,7 +23,7 @@ from common.tasks import Task, task_of
 from common.training.bar import training_bar
 from common.training.folder import Config, RunFolder
 from common.training.keeper import Keeper
-from common.training.run import Clock, Run
+from common.training.run import Clock, Run, StoppedEarly
 from common.training.trained import open_weights
 from common.training.warm_start import carry_over
 from common.weights import load_weights
@@ -115,6 +116,7 @@ class Session:
                 histograms=bool(self.record),
                 provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
                 best=checkpoint.best if checkpoint else None,
+                patience=self.train.patience,
             )
             batches = task.batches(dataset, recognizer.spec, self.train)
             # the run reports a loss that overflows, in words; NumPy need not warn of it as well
@@ -129,7 +131,11 @@ class Session:
                     checkpoint=checkpoint.state if checkpoint else None,
                     progress=progress,
                 )
-                recognizer.fit(run)
+                # a run that was cut off between its last epoch and its result has nothing left to train
+                if not keeper.waited_enough(run.first_epoch):
+                    with contextlib.suppress(StoppedEarly):
+                        recognizer.fit(run)
+            epochs = run.step // run.steps_per_epoch
             assert keeper.best is not None, "a run has at least one epoch"
             memory = peak_memory_mb()
             recognizer.load_weights(load_weights(folder.weights).weights)
@@ -148,6 +154,8 @@ class Session:
                 **evaluation.figures(),
                 "parameters": parameter_count(recognizer.spec),
                 "epochs": self.train.epochs,
+                "epochs_trained": epochs,
+                "stopped_early": epochs < self.train.epochs,
                 "best_epoch": keeper.best.epoch,
                 **{f"best_validation_{name}": rate for name, rate in keeper.best.rates.items()},
                 "steps": run.step,
