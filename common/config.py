@@ -12,7 +12,7 @@ from common.errors import UserError
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 # SGD, plain and Nesterov's (Sutskever et al. 2013)
 MOMENTUM = 0.9
-# RMSprop (Tieleman & Hinton 2012), whose lecture has no epsilon: it is added to the root here
+# RMSprop (Tieleman & Hinton 2012). The lecture has no epsilon
 RMSPROP_DECAY, RMSPROP_EPSILON = 0.9, 1e-8
 
 
@@ -25,8 +25,8 @@ class TrainConfig:
     batch_size: int = 128
     """Examples per step."""
     accumulate: int = 1
-    """Micro-batches per step. Each batch is computed in this many parts, whose gradients are added up, so that a step
-    needs the memory of one part. The step is that of the whole batch, except that batch norm sees one part at a time."""
+    """Micro-batches per step. Each batch is computed in this many parts, whose gradients are added up. A step then
+    needs the memory of one part. It is the step of the whole batch, except that batch norm sees one part at a time."""
     optimizer: Literal["adamw", "adam", "sgd", "sgd_nesterov", "rmsprop"] = "adamw"
     """AdamW, Adam without weight decay, SGD with momentum 0.9 (plain or Nesterov's), or RMSprop."""
     learning_rate: float = 1e-3
@@ -37,6 +37,9 @@ class TrainConfig:
     """Decoupled weight decay of AdamW, for kernels only."""
     clip_norm: float = 1.0
     """Largest global norm of the gradient; 0 turns clipping off."""
+    overfit: int = 0
+    """The first thing to try: train and evaluate on this many examples of the training split, without augmentation and
+    dropout. A model that can learn learns them by heart. 0 trains on the whole split."""
     seed: int = 0
     """Seed of the initial weights, the order of examples, dropout and augmentation."""
     patience: int = 0
@@ -59,7 +62,8 @@ class TrainConfig:
         for field in ("epochs", "batch_size", "accumulate"):
             if getattr(self, field) < 1:
                 raise UserError(f"train.{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("weight_decay", "clip_norm", "seed", "patience", "workers", "augment_shear", "augment_elastic"):
+        counts, sizes = ("seed", "patience", "overfit", "workers"), ("augment_shear", "augment_elastic")
+        for field in ("weight_decay", "clip_norm", *counts, *sizes):
             if getattr(self, field) < 0:
                 raise UserError(f"train.{field} is {getattr(self, field)}; it must not be negative")
         if self.accumulate > self.batch_size:

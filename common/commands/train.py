@@ -68,6 +68,8 @@ class Train(Generic[SpecT]):
         if result["stopped_early"]:
             epochs, best = result["epochs_trained"], result["best_epoch"]
             print(f"stopped after epoch {epochs} of {result['epochs']}: no better validation figure since epoch {best}")
+        if tried := result.get("overfit"):
+            print(tried["verdict"])
         reached = task_of(self.rung).measure.sentence(result)
         took = f"after {result['seconds']:.0f} s of training"
         print(f"{self.rung} in {self.framework} on {self.data}: {reached} {took}")

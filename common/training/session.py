@@ -23,6 +23,7 @@ from common.tasks import Task, task_of
 from common.training.bar import training_bar
 from common.training.folder import Config, RunFolder
 from common.training.keeper import Keeper
+from common.training.overfit import overfit, verdict
 from common.training.run import Clock, Run, StoppedEarly
 from common.training.trained import open_weights
 from common.training.warm_start import carry_over
@@ -67,7 +68,10 @@ class Session:
         build = load_implementation(self.framework)
         before = None if self.start_from is None else open_weights(self.start_from)
         dataset = task.load(self.data, self.spec, self.data_config)
-        spec = task.decide(self.spec, dataset)
+        spec, train = task.decide(self.spec, dataset), self.train
+        if train.overfit:
+            few = overfit(spec, train, dataset)
+            spec, train, dataset = few.spec, few.train, few.dataset
         start = None if before is None else carry_over(before, spec, dataset.charset, self.train.seed)
         recognizer = build(spec, seed=self.train.seed, device=self.device)
         if self.train.precision not in recognizer.precisions:
@@ -85,10 +89,10 @@ class Session:
             "data_config": asdict(self.data_config),
             "spec": spec_to_dict(spec),
             "start_from": None if self.start_from is None else str(self.start_from),
-            "train": asdict(self.train),
+            "train": asdict(train),
         }
         started = {} if start is None else {"started_with": start.carried}
-        return self._train(task, recognizer, folder, dataset, config, started)
+        return self._train(task, recognizer, folder, dataset, train, config, started)
 
     def _train(
         self,
@@ -96,6 +100,7 @@ class Session:
         recognizer: Recognizer,
         folder: RunFolder,
         dataset: AnyDataset,
+        train: TrainConfig,
         config: Config,
         started: Mapping[str, str],
     ) -> dict[str, Any]:
@@ -116,16 +121,16 @@ class Session:
                 histograms=bool(self.record),
                 provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
                 best=checkpoint.best if checkpoint else None,
-                patience=self.train.patience,
+                patience=train.patience,
             )
-            batches = task.batches(dataset, recognizer.spec, self.train)
+            batches = task.batches(dataset, recognizer.spec, train)
             # the run reports a loss that overflows, in words; NumPy need not warn of it as well
             with (
-                training_bar(self.train.epochs * len(batches), done) as bars,
+                training_bar(train.epochs * len(batches), done) as bars,
                 np.errstate(over="ignore", invalid="ignore"),
             ):
                 run = Run(
-                    self.train,
+                    train,
                     batches,
                     observers=[keeper, *bars],
                     checkpoint=checkpoint.state if checkpoint else None,
@@ -140,7 +145,11 @@ class Session:
             memory = peak_memory_mb()
             recognizer.load_weights(load_weights(folder.weights).weights)
             evaluation = task.evaluate(recognizer, dataset.charset, dataset.test, dataset.charset)
-            prior = task.choose_prior(recognizer, dataset.charset, dataset)
+            figures = evaluation.figures()
+            if train.overfit:
+                learnt, sentence = verdict(task.measure, figures[task.measure.metric], train.overfit)
+                started = {**started, "overfit": {"examples": train.overfit, "learnt": learnt, "verdict": sentence}}
+            prior = None if train.overfit else task.choose_prior(recognizer, dataset.charset, dataset)
             if prior is not None:
                 save_prior(folder.prior, prior, dataset.charset)
             result = {
@@ -148,14 +157,14 @@ class Session:
                 "framework": config["framework"],
                 "device": config["device"],
                 "data": config["data"],
-                "split": "test",
-                "seed": self.train.seed,
+                "split": "train" if train.overfit else "test",
+                "seed": train.seed,
                 **started,
-                **evaluation.figures(),
+                **figures,
                 "parameters": parameter_count(recognizer.spec),
-                "epochs": self.train.epochs,
+                "epochs": train.epochs,
                 "epochs_trained": epochs,
-                "stopped_early": epochs < self.train.epochs,
+                "stopped_early": epochs < train.epochs,
                 "best_epoch": keeper.best.epoch,
                 **{f"best_validation_{name}": rate for name, rate in keeper.best.rates.items()},
                 "steps": run.step,
