@@ -337,6 +337,14 @@ TRAINING = (
         "progress.epoch > self.best.epoch",
     ),
     _fault(
+        "preset ignored",
+        "--preset changes no size",
+        "test_presets.py::test_preset_sets_the_defaults_of_the_flags",
+        "commands/train.py",
+        "new_spec(rung, **preset_fields(rung, preset))",
+        "new_spec(rung)",
+    ),
+    _fault(
         "patience of one epoch more",
         "a run stops one epoch later than --train.patience says",
         "test_keeper.py::test_a_run_stops_once_the_best_epoch_is_patience_epochs_ago",
