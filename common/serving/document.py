@@ -13,7 +13,7 @@ from common.errors import NoWritingError, TooLargeError, UserError
 from common.evaluation.signs import signs_of
 from common.reading.lines import LineReading
 from common.reading.page import Kind, PageReading
-from common.serving.reply import NothingReadError, PageReply
+from common.serving.reply import PageReply
 from common.serving.settings import Limits
 from common.training.page_reader import PageReader, PictureReading, Steps
 
@@ -49,7 +49,7 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
 
     Raises:
         TooLargeError: the document has more pages, pixels or lines.
-        NothingReadError: its only page has no writing.
+        NoWritingError: its only page has no writing.
         UserError: it cannot be read.
     """
     read: list[PageReply] = []
@@ -65,13 +65,11 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
                 signs = signs_of(picture_HW, result.cut, result.reading)
                 read.append(PageReply(reading=result.reading, signs=signs))
             except NoWritingError as error:
-                signs = signs_of(picture_HW, [], None)
+                error.signs = signs_of(picture_HW, [], None)
                 if len(pages) == 1:
-                    nothing = NothingReadError(str(error))
-                    nothing.signs = signs
-                    raise nothing from None
-                empty = PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)
-                read.append(PageReply(reading=empty, signs=signs))
+                    raise
+                nothing = PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)
+                read.append(PageReply(reading=nothing, signs=error.signs))
             except UserError as error:
                 if len(pages) == 1:
                     raise

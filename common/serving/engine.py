@@ -36,8 +36,6 @@ class Engine:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        self.failure: str | None = None
-        """Why no document can be read at all; None while that is not known."""
         self.refusal: str | None = None
         """Why the last new weights were refused; None if they were not."""
         self._fleet: Fleet | None = None
@@ -105,6 +103,11 @@ class Engine:
     def model(self) -> ModelInfo | None:
         """The model that reads; None until it is loaded."""
         return self._fleet.model if self._fleet else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why no document can be read at all; None while that is not known."""
+        return self._fleet.failure if self._fleet and self._fleet.complete.is_set() and not self._fleet.model else None
 
     @property
     def ready(self) -> bool:
@@ -267,7 +270,6 @@ class Engine:
         """Say why the first models cannot be used, and fail what waits for them."""
         await fleet.complete.wait()
         if fleet.model is None:
-            self.failure = fleet.failure
             LOG.error("the models cannot be used: %s", fleet.failure)
             while self._waiting:
                 self._waiting.popleft().fail(WorkerLostError(f"the models cannot be used: {fleet.failure}"))

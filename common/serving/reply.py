@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.errors import NoWritingError, TooLargeError
+from common.errors import TooLargeError
 from common.evaluation.signs import PageSigns
 from common.reading.page import PageReading
 
 __all__ = [
     "ModelInfo",
-    "NothingReadError",
     "PageReply",
     "QueueFullError",
     "Reply",
@@ -60,13 +59,6 @@ class ModelInfo:
     """The model card, Markdown; empty if there is none."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Origin of the reader's weights, as its file says."""
-
-
-class NothingReadError(NoWritingError):
-    """A document of one picture without writing."""
-
-    signs: PageSigns | None = None
-    """Measurements of the picture for monitoring."""
 
 
 class QueueFullError(Exception):

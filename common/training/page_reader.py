@@ -126,7 +126,7 @@ class PageReader:
                 image; dark on light or light on dark.
             kind: what the picture shows: page, line or character. None finds out.
             beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None: the reader that ships takes
-                the search of its model card, another one takes the best path.
+                the search of its model card, so does one that was adapted from it, and another one takes the best path.
             ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None: as for `beam`.
 
         Returns:
@@ -198,7 +198,9 @@ class PageReader:
 
     def _search(self, beam: int | None, ngram: bool | None) -> tuple[int, bool]:
         if beam is None and not ngram:
-            return (BEAM, True) if self.shipped and ngram is None else (0, False)
+            # `fourhands adapt` notes the search that it was evaluated with
+            adapted = self.reader.content.provenance.get("search") is not None
+            return (BEAM, True) if ngram is None and (self.shipped or adapted) else (0, False)
         return beam or 0, bool(ngram)
 
     def _check(self, kind: Kind | None) -> None:

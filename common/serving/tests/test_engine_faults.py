@@ -28,7 +28,7 @@ def workers(engine: Engine) -> list[Worker]:
     return engine._fleet.workers
 
 
-async def until(true: Callable[[], object], seconds: float = 60) -> None:
+async def until(true: Callable[[], object], seconds: float = 300) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.002)
@@ -47,7 +47,7 @@ def run(small: Path, tmp_path: Path) -> Path:
 
 
 def config(run: Path, **settings: object) -> EngineConfig:
-    defaults: dict[str, object] = {"seconds": 100, "grace": 50}
+    defaults: dict[str, object] = {"seconds": 600, "grace": 300}
     return EngineConfig(run=run, finder=run / "finder.safetensors", **{**defaults, **settings})  # type: ignore[arg-type]
 
 
