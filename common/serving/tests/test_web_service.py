@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,10 +56,13 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], said: IO[bytes
         try:
             urllib.request.urlopen(f"{url}readyz", timeout=5).close()
             return
-        except OSError:  # it does not listen yet, or answers that it is not ready
-            if process.poll() is not None:
-                break
-            time.sleep(0.1)
+        except urllib.error.HTTPError as error:  # not ready
+            error.close()
+        except OSError:  # it does not listen yet
+            pass
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
     said.seek(0)
     pytest.fail(f"{process.args} is not ready:\n{said.read().decode()}")
 
