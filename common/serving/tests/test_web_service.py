@@ -6,13 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import defusedxml.ElementTree as ET
 import pytest
@@ -39,25 +40,34 @@ def running(*command: str) -> Iterator[str]:
         port = free.getsockname()[1]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     program = [sys.executable, "-m", "common.cli", *command, "--port", str(port)]
-    process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     url = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{url}readyz", timeout=5)
-                break
-            except (urllib.error.URLError, OSError):
-                if process.poll() is not None:
-                    assert process.stderr
-                    pytest.fail(process.stderr.read().decode())
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=said, stderr=said)
+        try:
+            _wait_until_ready(url, process, said)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
-PICTURES = [page_picture(TEXTS, 3), page_picture(TEXTS[:2], 8)]
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    for _ in range(1200):
+        try:
+            urllib.request.urlopen(f"{url}readyz", timeout=5).close()
+            return
+        except urllib.error.HTTPError as error:  # not ready
+            error.close()
+        except OSError:  # it does not listen yet
+            pass
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    said.seek(0)
+    pytest.fail(f"{process.args} is not ready:\n{said.read().decode()}")
+
+
+PICTURES = [page_picture(TEXTS, 3), page_picture(TEXTS[::-1], 8)]
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +83,15 @@ def test_page_reads_corrects_and_downloads_with_the_real_service(
     token = tmp_path / "token"
     token.write_text("open-sesame-open-sesame\n")
     with (
-        running("serve", "--workers", "1", "--token-file", str(token)) as url,
+        running("serve", "--workers", "1", "--seconds", "300", "--token-file", str(token)) as url,
         tab(browser, url, failures=True) as page,
     ):
         page.set_input_files("#files", [file("scan.tif", encoded(*PICTURES), "image/tiff")])  # type: ignore[list-item]
         page.wait_for_selector("#token-dialog[open]")
         page.keyboard.type(token.read_text().strip())
         page.keyboard.press("Enter")
-        page.wait_for_selector("#lines textarea", timeout=60_000)
+        page.wait_for_selector("#lines textarea, #problem:not([hidden])", timeout=120_000)
+        assert not page.locator("#problem").is_visible(), page.locator("#problem").inner_text()
         assert texts_of(page) == expected[0]
         assert page.locator("#view text").all_text_contents() == expected[0]
         page.click("#page-after")
@@ -102,7 +113,8 @@ def test_folder_is_labelled_with_the_real_service(browser: Browser, tmp_path: Pa
     for number, picture_HW in enumerate(PICTURES, start=1):
         (tmp_path / f"scan_{number}.png").write_bytes(encoded(picture_HW))
     with running("label", str(tmp_path)) as url, tab(browser, url) as page:
-        page.wait_for_selector("#lines textarea", timeout=60_000)
+        page.wait_for_selector("#lines textarea, #problem:not([hidden])", timeout=120_000)
+        assert not page.locator("#problem").is_visible(), page.locator("#problem").inner_text()
         assert texts_of(page) == expected[0]
         page.fill("#lines textarea >> nth=0", "corrected & <checked>")
         page.click("#lines li:nth-child(2) textarea")
