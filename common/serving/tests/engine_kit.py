@@ -85,7 +85,7 @@ def serve() -> Serve:
             engine = Engine(config)
             await engine.start()
             try:
-                async with asyncio.timeout(120):
+                async with asyncio.timeout(600):  # the machine may be busy
                     await engine.wait_ready()
                     assert engine.ready
                     await use(engine)

@@ -111,7 +111,7 @@ def test_requests_that_come_together_share_batches_and_get_their_own_answers(
         assert engine.model.charset == fourhands.load().charset
         assert engine.model.card.startswith("# The reader that ships")
 
-    serve(EngineConfig(seconds=100, wait_ms=300), use)
+    serve(EngineConfig(seconds=600, wait_ms=300), use)
 
 
 # --- documents
@@ -193,14 +193,14 @@ def test_a_picture_that_is_none_is_refused_and_the_next_one_is_read(serve: Serve
             await engine.read(encoded(LINE), kind="character")
         assert (await engine.read(encoded(LINE))).pages
 
-    serve(EngineConfig(run=small, finder=small / "finder.safetensors"), use)
+    serve(EngineConfig(run=small, finder=small / "finder.safetensors", seconds=600), use)
 
 
 def test_a_closing_engine_finishes_what_it_has_and_takes_nothing_new(small: Path) -> None:
     data = encoded(*[LINE] * 4)
 
     async def main() -> None:
-        engine = Engine(EngineConfig(run=small, finder=small / "finder.safetensors", grace=60))
+        engine = Engine(EngineConfig(run=small, finder=small / "finder.safetensors", grace=600, seconds=600))
         await engine.start()
         await engine.wait_ready()
         reading = [asyncio.create_task(engine.read(data)) for _ in range(10)]
@@ -237,7 +237,7 @@ def test_weights_that_cannot_be_used_are_reported(small: Path, tmp_path: Path) -
 
 def test_a_full_queue_refuses_and_says_when_to_come_back(small: Path) -> None:
     async def main() -> None:
-        engine = Engine(EngineConfig(run=small, finder=small / "finder.safetensors", queue=3))
+        engine = Engine(EngineConfig(run=small, finder=small / "finder.safetensors", queue=3, seconds=600))
         await engine.start()  # no worker is ready yet, so that everything waits
         tasks = [asyncio.create_task(engine.read(encoded(LINE))) for _ in range(3)]
         await asyncio.sleep(0)

@@ -124,7 +124,7 @@ jax.monitoring.register_event_duration_secs_listener(
     lambda event, *_, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
 )
 shapes.LINES, shapes.WIDTHS = (1, 8), (8, 64)
-shapes._LOWEST, shapes._HIGHEST, shapes._FACTOR = 0.3, 1.0, 4.0
+shapes._LOWEST, shapes._HIGHEST, shapes._FACTOR = 0.3, 2.0, 8.0
 folder = Path(sys.argv[1])
 files = ModelFiles.of(folder, folder / "finder.safetensors")
 loaded = prepare(Task(files=files, framework="jax", device="cpu", limits=Limits(), wait=0.0))
