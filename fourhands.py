@@ -199,6 +199,7 @@ def adapt(
     lines: Sequence[int] = LINES,
     hold_out: int = HOLD_OUT,
     seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> dict[str, Any]:
     """Fine-tune a reader of lines on own pages, and measure its errors against the number of own lines.
 
@@ -211,6 +212,7 @@ def adapt(
         lines: numbers of own lines to measure. All lines are always measured too, and the run keeps that reader.
         hold_out: every Nth page is held out for the test.
         seed: seed of the order of the lines, dropout and augmentation.
+        precision: of the matrix products in training; bfloat16 is for PyTorch only.
 
     Returns:
         The content of result.json. `curve` has a row for each number of lines: `lines`, `cer` and its interval with the
@@ -229,6 +231,7 @@ def adapt(
         lines=lines,
         hold_out=hold_out,
         seed=seed,
+        precision=precision,
     )
     return adaptation.run()
 

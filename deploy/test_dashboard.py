@@ -29,7 +29,7 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield f"{panel['title']}-{target['refId']}", target["expr"]
     for variable in DASHBOARD["templating"]["list"]:
         yield f"variable-{variable['name']}", re.sub(r"label_values\((\w+), \w+\)", r"\1", variable["query"]["query"])
-    for path in sorted((HERE / "prometheus").glob("rules*.yml")):
+    for path in sorted((HERE / "prometheus").glob("rules.yml")):
         groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
         for rule in (rule for group in groups for rule in group["rules"]):
             yield f"rule-{rule.get('alert') or rule.get('record')}", rule["expr"]
@@ -70,11 +70,14 @@ def exposed() -> dict[str, set[str]]:
     from common.serving.monitoring.metrics import metrics_of
     from common.serving.reply import ModelInfo, Reply
 
-    engine = Engine(EngineConfig())
-    engine.model = ModelInfo(identity="0" * 12, rung="lstm_ctc", framework="numpy", charset="", parameters=0)
-    metrics = Metrics(engine)
+    class Warm(Engine):
+        """An engine that has loaded its model."""
+
+        model = ModelInfo(identity="0" * 12, rung="lstm_ctc", framework="numpy", charset="", parameters=0)
+
+    metrics = Metrics(Warm(EngineConfig()))
     metrics.answered("/v1/read", 200, 0.1, 1)
-    metrics.read(Reply(pages=(), seconds={"read": 0.1}, model=engine.model.identity))
+    metrics.read(Reply(pages=(), seconds={"read": 0.1}, model=Warm.model.identity))
     metrics.add(lambda: metrics_of(REPORT))
     found: dict[str, set[str]] = {}
     for family in parser.text_string_to_metric_families(metrics.render().decode()):

@@ -130,7 +130,13 @@ class JaxRecognizer:
     def fit(self, run: TrainingRun) -> None:
         with full_precision(self.dtype):
             epochs = train.fit(
-                self.params, self.statistics, run, graphdef=self.graphdef, loss_fn=self.loss_fn, device=self.device
+                self.params,
+                self.statistics,
+                run,
+                spec=self.spec,
+                graphdef=self.graphdef,
+                loss_fn=self.loss_fn,
+                device=self.device,
             )
             for state in epochs:
                 # copies, because the next step donates the state's own buffers

@@ -97,6 +97,7 @@ class KerasRecognizer:
                 self.model,
                 self.variables,
                 run,
+                spec=self.spec,
                 loss=self.loss,
                 epoch_done=partial(run.epoch_done, self),
                 look=partial(run.look, self),

@@ -28,7 +28,7 @@ SHARE = 0.9
 """Probability that the interval of an estimate contains the CER."""
 BINS = 10
 """Bins of the reliability diagram; each has an equal share of the characters."""
-_KNOTS = 24
+_LOWEST, _KNOTS = 0.3, 36  # the lowest confidence of a knot: what is read with less is no writing
 _LEAST = 60  # lines with truth without which nothing is calibrated
 _TINY = 1e-6
 _ROUNDS = 200
@@ -62,7 +62,8 @@ class Calibration:
     length: float
     """Characters of the true text per character that was read."""
     spread: float
-    """log (CER ÷ its estimate) that `SHARE` of windows by unseen writers do not exceed, up or down."""
+    """log (CER ÷ its estimate) that `SHARE` of windows by unseen writers do not exceed, up or down. Windows by one
+    writer have a larger one than windows by several, and decide."""
     before: float
     """Expected calibration error of the reader's confidences, on held-out writers."""
     after: float
@@ -150,24 +151,16 @@ def raw(_: Sequence[KnownLine]) -> Expected:
 
 def isotonic(lines: Sequence[KnownLine]) -> Expected:
     """Isotonic regression of the errors per character on the confidence, weighted by characters."""
-    knots, errors = isotonic_knots(lines)
-    return lambda confidence_N: np.interp(confidence_N, knots, errors)
-
-
-def isotonic_knots(lines: Sequence[KnownLine]) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences and errors of the isotonic regression, at the middle of each of its steps."""
     from scipy.optimize import isotonic_regression  # slow to import
 
     confidence_N, characters_N, edits_N = _columns(lines)
     order = np.argsort(confidence_N, kind="stable")
-    fit = isotonic_regression(edits_N[order] / characters_N[order], weights=characters_N[order], increasing=False)
-    borders = fit.blocks
-    x = [float(np.average(confidence_N[order][a:b], weights=characters_N[order][a:b])) for a, b in pairwise(borders)]
-    y = [float(fit.x[a]) for a in borders[:-1]]
-    if len(x) > _KNOTS:
-        kept = np.unique(np.rint(np.linspace(0, len(x) - 1, _KNOTS)).astype(int))
-        x, y = [x[i] for i in kept], [y[i] for i in kept]
-    return np.array(x), np.array(y)
+    weights_N, knots = characters_N[order], []
+    fit = isotonic_regression(edits_N[order] / weights_N, weights=weights_N, increasing=False)
+    for start, end in pairwise(fit.blocks):  # one knot at the middle of each step
+        knots.append((np.average(confidence_N[order][start:end], weights=weights_N[start:end]), fit.x[start]))
+    x, y = np.array(knots).T
+    return lambda confidence_N: np.interp(confidence_N, x, y)
 
 
 def platt(lines: Sequence[KnownLine]) -> Expected:
@@ -252,8 +245,8 @@ def judged(lines: Sequence[KnownLine], fit: Fit, *, rounds: int = 20, seed: int 
 
 
 # --- all of it
-FIT: Fit = isotonic
-"""The fit that is used; see docs/monitoring.md for how it was chosen."""
+FIT: Fit = platt
+"""The fit that is used; docs/monitoring.md has the figures by which it was chosen."""
 
 
 def calibrate(lines: Sequence[KnownLine], *, window: int = 300, seed: int = 0) -> Calibration | None:
@@ -270,22 +263,22 @@ def calibrate(lines: Sequence[KnownLine], *, window: int = 300, seed: int = 0) -
     lines = [line for line in lines if line.characters]
     if len(lines) < _LEAST or len({line.writer for line in lines}) < 4:
         return None
-    knots, errors = isotonic_knots(lines)
     _, characters_N, _ = _columns(lines)
+    knots = np.linspace(_LOWEST, 1.0, _KNOTS)
     length = sum(line.length for line in lines) / float(characters_N.sum())
     rng = np.random.default_rng(seed)
-    bins: list[Reliability] = []
     before, after, deviations = [], [], []
     for _ in range(_ROUNDS):
         first, second = halves(lines, rng)
-        bins = list(reliability(second, expected := FIT(first)))
+        bins = reliability(second, expected := FIT(first))
         before.append(calibration_error(bins, calibrated=False))
         after.append(calibration_error(bins, calibrated=True))
-        deviations += _deviations(first, second, expected, window, rng)
-    spread = float(np.quantile(np.abs(deviations), SHARE))
+        deviations.append(_deviations(first, second, expected, window, rng))
+    # of windows by several writers, and of windows by one: the larger
+    spread = float(np.quantile(np.abs(deviations), SHARE, axis=0).max())
     return Calibration(
         confidences=tuple(knots.tolist()),
-        errors=tuple(errors.tolist()),
+        errors=tuple(FIT(lines)(knots).tolist()),
         length=length,
         spread=spread,
         before=float(np.mean(before)),

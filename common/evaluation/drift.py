@@ -42,7 +42,7 @@ LEAST_PICTURES = 5
 """Pictures from which the share of a sign is compared."""
 ROUNDS = 300
 """Windows that are drawn to measure what the statistics are without drift."""
-_HANDS = ("ink", "sharpness", "evenness", "height", "columns")
+_HANDS = ("ink", "sharpness", "height", "columns")
 """Signs that differ from writer to writer."""
 _FREEDOM = 10  # degrees of freedom: the deviation of means is that of few writers
 _FREQUENT = 40  # characters that are compared one by one; all others are one bin
@@ -132,13 +132,20 @@ def character_index(profile: Profile, now: Measured) -> float:
 
 
 def variety(profile: Profile, now: Measured) -> float | None:
-    """How varied the hands are: log of the variance of a sign in the window ÷ in the profile, mean over the signs."""
+    """How varied the hands are: log of the interquartile range in the window ÷ in the profile, mean over the signs."""
     logs = []
     for name in _HANDS:
-        values_N = now.values[name]
-        if name in profile.signs and len(values_N) > 1 and profile.signs[name].deviation > 0:
-            logs.append(np.log(max(float(values_N.var()), 1e-12) / profile.signs[name].deviation ** 2))
+        if name in profile.signs and len(now.values[name]):
+            ranges = [_middle_half(values_N) for values_N in (now.values[name], np.array(profile.signs[name].sample))]
+            if min(ranges) > 0:
+                logs.append(np.log(ranges[0] / ranges[1]))
     return float(np.mean(logs)) if logs else None
+
+
+def _middle_half(values_N: Float[np.ndarray, "N"]) -> float:
+    """The interquartile range."""
+    low, high = np.quantile(values_N, (0.25, 0.75))
+    return float(high - low)
 
 
 def together(profile: Profile, now: Measured) -> float | None:

@@ -19,7 +19,7 @@ from common.report.charts import learning_charts
 from common.report.series import read_metrics
 
 MOST_CURVES = 12
-"""Runs of a list whose curves are drawn; more would not be told apart."""
+"""Most runs of a list whose curves are drawn: the lines of more could not be distinguished."""
 
 
 def write_list(path: Path, runs: Sequence[FoundRun], extra: Sequence[str], title: str) -> None:

@@ -142,7 +142,7 @@ def print_epochs(out: Console, run: FoundRun) -> None:
         took = "–" if seconds is None else duration(seconds - before)
         before = before if seconds is None else seconds
         values = [said(name.replace("/", "."), row.get(name)) for name in names]
-        table.add_row(str(row.get("epoch")), str(row.get("step")), *values, took)
+        table.add_row(*(f"{row.get(name, 0):.0f}" for name in ("epoch", "step")), *values, took)
     out.print(table)
 
 

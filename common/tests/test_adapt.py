@@ -67,7 +67,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs at a high rate."""
     recipe = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-2)
-    monkeypatch.setattr(adapt, "recipe", lambda _, seed: replace(recipe, seed=seed))
+    monkeypatch.setattr(adapt, "recipe", lambda _, seed, __: replace(recipe, seed=seed))
 
 
 @pytest.fixture

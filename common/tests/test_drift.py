@@ -57,7 +57,7 @@ def split_of(
     found = []
     for _ in range(writers):
         ink, height, columns = rng.normal(0.1, 0.015), rng.normal(55, 10), rng.normal(23, 3)
-        sharp, even, sure = rng.normal(0.7, 0.03), rng.normal(1.1, 0.15), rng.normal(0.93, 0.03)
+        sharp, even, sure = rng.normal(0.7, 0.03), rng.uniform(0, 0.05), rng.normal(0.93, 0.03)
         brightness, many = rng.normal(0.85, 0.05), int(rng.integers(12, 20))
         pages = []
         for _ in range(PAGES):
@@ -68,7 +68,7 @@ def split_of(
                     columns=float(rng.normal(columns, 2)),
                     ink=float(rng.normal(ink, 0.008)),
                     sharpness=float(rng.normal(sharp, 0.02)),
-                    evenness=float(rng.normal(even, 0.15)),
+                    twins=float(np.clip(rng.normal(even, 0.02), 0, 1)),
                     height=float(rng.normal(height, 4)),
                 )
                 for _ in range(many)
@@ -99,7 +99,7 @@ def blurred(page: PageSigns, _: np.random.Generator) -> PageSigns:
 
 
 def printed(page: PageSigns, _: np.random.Generator) -> PageSigns:
-    return lines_changed(page, evenness=1.5, confidence=-0.2)
+    return lines_changed(page, twins=0.75, confidence=-0.2)
 
 
 def other_alphabet(page: PageSigns, rng: np.random.Generator) -> PageSigns:

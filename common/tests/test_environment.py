@@ -143,13 +143,13 @@ def test_installed_code_has_no_commit_and_says_so(inside: bool, tmp_path: Path) 
         (CHARACTERS, 2_000, 128),
         (CHARACTERS, 60_000, 256),
         (LINES, 500, 32),
-        (LINES, 8_000, 160),
+        (LINES, 8_000, 64),
         (LINES, 10**6, 256),
         (PAGES, 30, 1),
-        (PAGES, 200, 4),
+        (PAGES, 200, 2),
     ],
 )
-def test_sample_is_a_fiftieth_in_whole_batches(task: Any, examples: int, expected: int) -> None:
+def test_sample_is_a_hundredth_in_whole_batches(task: Any, examples: int, expected: int) -> None:
     assert sample_size(task, examples) == expected
 
 

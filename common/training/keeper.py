@@ -15,7 +15,7 @@ from common.tasks import Task
 from common.training.checkpoint import Best, Checkpoint, save_checkpoint
 from common.training.folder import RunFolder
 from common.training.recorders import Recorder
-from common.training.run import Progress
+from common.training.run import Progress, StoppedEarly
 from common.weights import WeightsFile, save_weights
 
 SAMPLE_READINGS = 16
@@ -24,12 +24,12 @@ TRAINING_SAMPLE = 256
 
 
 def sample_size(task: Task, examples: int) -> int:
-    """Number of training examples to evaluate at the end of an epoch: a fiftieth, so that it takes little time.
+    """Number of training examples to evaluate at the end of an epoch: a hundredth, so that it takes little time.
 
     It is a multiple of `task.sample_step`, at least once and at most `TRAINING_SAMPLE`.
     """
     step = task.sample_step
-    return max(step, min(TRAINING_SAMPLE, examples // 50) // step * step)
+    return max(step, min(TRAINING_SAMPLE, examples // 100) // step * step)
 
 
 class Keeper:
@@ -47,6 +47,7 @@ class Keeper:
         provenance: goes into the weights file.
         best: the best epoch before this process, if the run is resumed.
         sample: training examples, evaluated without augmentation at the end of each epoch; None for no such figures.
+        patience: epochs without a better score after which the run ends; 0 never ends it.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Keeper:
         provenance: dict[str, Any],
         best: Best | None,
         sample: AnySplit | None = None,
+        patience: int = 0,
     ) -> None:
         self._folder = folder
         self._task = task
@@ -70,6 +72,11 @@ class Keeper:
         self.best = best
         self._sample = sample
         self._batch: AnyBatch | None = None
+        self._patience = patience
+
+    def waited_enough(self, epoch: int) -> bool:
+        """Whether `patience` epochs have passed since the best one, at the end of `epoch` (from 1)."""
+        return bool(self._patience) and self.best is not None and epoch - self.best.epoch >= self._patience
 
     def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
         """Record the step."""
@@ -82,6 +89,7 @@ class Keeper:
 
         Raises:
             UserError: the validation loss is not finite, or a file cannot be written; earlier files stay.
+            StoppedEarly: the best epoch is `patience` epochs ago.
         """
         charset, validation = self._dataset.charset, self._dataset.validation
         seen = self._task.evaluate(recognizer, charset, validation, charset)
@@ -107,6 +115,8 @@ class Keeper:
         if self._histograms:
             self._record_histograms(progress.step, recognizer)
         save_checkpoint(self._folder.checkpoint, Checkpoint(state=state, progress=progress, best=self.best))
+        if self.waited_enough(progress.epoch):
+            raise StoppedEarly
 
     def look(self, progress: Progress, recognizer: Recognizer) -> None:
         """Record weights and gradients in the middle of an epoch."""

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class MLflow:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, first_step: int, about: About) -> None:
-        # as MLflow's documentation says how: without it, a run sends figures about its use to its authors
+        # by default, the client sends figures about its use to MLflow's authors
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # its default is to try for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -108,16 +108,23 @@ class MLflow:
             self._client.log_table(self._run, columns, "test_readings.json")
 
     def close(self, summary: Mapping[str, Any]) -> None:
+        if not summary:  # the error that ended the run is the one to report
+            with suppress(UserError):
+                self._send()
+                self._end("FAILED")
+            return
+        moment = int(time.time() * 1000)
+        numbers = {name: value for name, value in summary.items() if isinstance(value, int | float)}
+        self._waiting += [self._metric(f"result/{name}", float(value), moment, 0) for name, value in numbers.items()]
         self._send()
         with self._asking():
-            numbers = {name: value for name, value in summary.items() if isinstance(value, int | float)}
-            moment = int(time.time() * 1000)
-            rows = [self._metric(f"result/{name}", float(value), moment, 0) for name, value in numbers.items()]
-            if summary:
-                self._client.log_batch(self._run, metrics=rows)
-                text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
-                self._client.log_text(self._run, text, "result.json")
-            self._client.set_terminated(self._run, status="FINISHED" if summary else "FAILED")
+            text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
+            self._client.log_text(self._run, text, "result.json")
+        self._end("FINISHED")
+
+    def _end(self, status: str) -> None:
+        with self._asking():
+            self._client.set_terminated(self._run, status=status)
 
     def _experiment(self, artifacts: Path) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "fourhands")

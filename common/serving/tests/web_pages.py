@@ -69,7 +69,7 @@ def tab(browser: Browser, url: str, *, failures: bool = False, **options: Any) -
     """
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)  # a machine may be busy
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
@@ -91,7 +91,7 @@ def _check_host(asked: str, own: str, wrong: list[str]) -> None:
 
 def ready(page: Page) -> None:
     """Wait until the scripts run: the browser says that a page is loaded before that."""
-    page.wait_for_selector("#start, #work", state="visible")
+    page.wait_for_selector("#start:visible, #work:visible")
 
 
 def texts_of(page: Page) -> list[str]:
@@ -106,9 +106,9 @@ def wait_for_text(page: Page, selector: str, text: str) -> None:
 
 
 def wait_until(page: Page, condition: Callable[[], bool]) -> None:
-    """Wait up to ten seconds for a condition."""
-    for _ in range(200):
+    """Wait up to 30 seconds for a condition."""
+    for _ in range(600):
         if condition():
             return
         page.wait_for_timeout(50)
-    raise AssertionError("waited for ten seconds")
+    raise AssertionError("waited for 30 seconds")

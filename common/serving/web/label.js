@@ -4,15 +4,15 @@
 import { isAbort } from "./api.js";
 import { ask } from "./ask.js";
 import { BaselineEditor } from "./baseline.js";
-import { corrected, levelOf } from "./confidence.js";
-import { byId, isTyping, make, onPress } from "./dom.js";
+import { byId, isTyping, onPress } from "./dom.js";
 import { draftOf, dropDraft, keepDraft } from "./drafts.js";
 import { Folder } from "./folder.js";
 import { History } from "./history.js";
 import { KEYS, commandOf } from "./label_keys.js";
-import { below, forServer, fromServer, moved, readCharacters, withBaseline, withNew, withText, without } from "./label_lines.js";
+import { below, drawn, forServer, fromServer, moved, shown, withBaseline, withNew, withText, without } from "./label_lines.js";
 import { LineList } from "./lines.js";
 import { Problem } from "./problem.js";
+import { showSaved } from "./save_bar.js";
 import { Saver } from "./saver.js";
 import { Screen } from "./screen.js";
 import { PictureView } from "./view.js";
@@ -21,15 +21,6 @@ import { PictureView } from "./view.js";
 /** @import { Lines } from "./label_lines.js" */
 /** @import { SaveState } from "./saver.js" */
 /** @import { Point } from "./types.js" */
-
-/** @type {Record<SaveState, [sign: string, words: string]>} */
-const SAVED = {
-  saved: ["✓", "Saved"],
-  unsaved: ["●", "Not saved yet"],
-  saving: ["↻", "Saving"],
-  conflict: ["!", "Not saved: somebody else saved this page"],
-  failed: ["!", "Not saved. This browser keeps your work"],
-};
 
 /** @type {[id: string, command: import("./label_keys.js").Command][]} */
 const BUTTONS = [
@@ -252,8 +243,8 @@ class Labelling {
     if (select !== undefined) this.selected = select;
     if (redrawn === undefined) this.#render(select !== undefined);
     else {
-      this.list.update(redrawn, this.#shown(redrawn));
-      this.view.redraw(redrawn, this.#drawn(redrawn));
+      this.list.update(redrawn, shown(this.lines[redrawn]));
+      this.view.redraw(redrawn, drawn(this.lines[redrawn]));
       this.#showTools();
     }
   }
@@ -349,13 +340,9 @@ class Labelling {
    * @param {Problem | null} problem
    */
   #showSaved(state, problem) {
-    const [sign, words] = SAVED[state];
     const entry = this.folder.current;
     const untouched = state === "saved" && entry?.state === "new" && !this.saver?.pending && !this.history.canUndo;
-    const element = byId("saved", HTMLElement);
-    element.dataset.state = untouched ? "new" : state;
-    element.replaceChildren(make("span", { class: "sign", "aria-hidden": "true" }, untouched ? "○" : sign), ` ${untouched ? "Proposed by the reader" : words}`);
-    byId("save", HTMLButtonElement).textContent = untouched ? "Save as correct" : "Save";
+    showSaved(untouched ? "proposed" : state);
     if (state === "failed" && problem) this.screen.problem(problem, () => this.#save(), null);
     else this.screen.problem(null, () => {}, null);
     if (!this.page || !this.saver || !entry) return;
@@ -400,8 +387,8 @@ class Labelling {
   #render(focus = false) {
     const held = this.list.focused >= 0;
     const { lines } = this;
-    this.list.show(lines.map((_, index) => this.#shown(index)));
-    this.view.lines(lines.map((_, index) => this.#drawn(index)));
+    this.list.show(lines.map(shown));
+    this.view.lines(lines.map(drawn));
     byId("summary", HTMLElement).textContent = this.page ? (lines.length === 1 ? "1 line" : `${lines.length} lines`) : "";
     byId("next-doubt", HTMLElement).hidden = byId("legend", HTMLElement).hidden = !lines.length;
     if (this.selected !== null && (focus || held)) this.list.focus(this.selected); // selects it, too
@@ -417,22 +404,6 @@ class Labelling {
     byId("line-up", HTMLButtonElement).disabled = none || at === 0;
     byId("line-down", HTMLButtonElement).disabled = none || at === this.lines.length - 1;
     for (const id of ["draw-line", "add-line", "save"]) byId(id, HTMLButtonElement).disabled = !this.page;
-  }
-
-  /** @param {number} index */
-  #shown(index) {
-    const line = this.lines[index];
-    const { text, source } = line;
-    const characters = readCharacters(line)
-      ?? (source && source.confidence !== null ? corrected(source, text) : Array.from(text, (one) => ({ text: one, confidence: 1 })));
-    const confidence = readCharacters(line) ? (source?.confidence ?? null) : null;
-    return { text, characters, confidence, changed: source !== null && source.text !== text };
-  }
-
-  /** @param {number} index */
-  #drawn(index) {
-    const { text, baseline, outline } = this.lines[index];
-    return { level: levelOf(this.#shown(index).confidence), text, baseline, outline: outline ?? [] };
   }
 
   /** @param {number | null} index */
