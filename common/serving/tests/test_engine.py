@@ -263,7 +263,7 @@ from common.serving.loading import Limits, Task, prepare
 prepare(Task(files=ModelFiles.of(None, None), framework="numpy", device="cpu", limits=Limits(), wait=0.0))
 print([name for name in SLOW if name in sys.modules])
 """
-    slow = ["scipy", "skimage", "matplotlib", "rich", "tyro", "fastapi", "torch", "jax"]
+    slow = ["skimage", "matplotlib", "rich", "tyro", "fastapi", "torch", "jax"]
     done = subprocess.run(
         [sys.executable, "-c", f"SLOW = {slow}\n{program}"], check=True, capture_output=True, text=True
     )
