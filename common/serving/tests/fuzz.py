@@ -235,6 +235,7 @@ async def _send_all(
 
 async def _send(transport: httpx.ASGITransport, mutant: Mutant, outcome: Outcome) -> str:
     path, _, query = mutant.path.partition("?")
+    path = f"/{path.lstrip('/')}"  # httpx takes what follows // for a host
     url = httpx.URL("http://localhost:8000").copy_with(raw_path=_raw(path, query))
     headers = [(b"host", b"localhost")] if b"host" not in dict(mutant.headers) else []
     request = httpx.Request(mutant.method, url, headers=[*headers, *mutant.headers], content=mutant.body)
