@@ -181,7 +181,7 @@ class Engine:
         for fleet in self._fleets:
             for worker in fleet.workers:
                 if request.number in worker.requests:
-                    worker.leave(request, self.config.grace)
+                    worker.leave(request, self.config.patience)
         self._dispatch()
 
     def _dispatch(self) -> None:

@@ -79,11 +79,11 @@ class Worker:
         self.requests[request.number] = request
         self.process.send("read", request.number, request.data, request.kind)
 
-    def leave(self, request: Request, grace: float) -> None:
-        """Leave a document that nobody waits for. A process that does not within the grace is killed."""
+    def leave(self, request: Request, patience: float) -> None:
+        """Leave a document that nobody waits for. A process that takes longer than the patience is killed."""
         del self.requests[request.number]
         self.process.send("drop", request.number)
-        self._left[request.number] = asyncio.get_running_loop().call_later(grace, self._hangs, request.number)
+        self._left[request.number] = asyncio.get_running_loop().call_later(patience, self._hangs, request.number)
 
     def end(self) -> None:
         """End when everything that it has is read."""

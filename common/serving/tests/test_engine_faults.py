@@ -47,7 +47,7 @@ def run(small: Path, tmp_path: Path) -> Path:
 
 
 def config(run: Path, **settings: object) -> EngineConfig:
-    defaults: dict[str, object] = {"seconds": 600, "grace": 300}
+    defaults: dict[str, object] = {"seconds": 600, "grace": 300, "patience": 300}
     return EngineConfig(run=run, finder=run / "finder.safetensors", **{**defaults, **settings})  # type: ignore[arg-type]
 
 
@@ -101,9 +101,7 @@ def test_a_picture_that_kills_its_workers_is_given_up_and_the_others_are_read(se
     serve(config(run), use)
 
 
-def test_a_worker_that_hangs_past_the_grace_is_replaced_and_its_other_documents_are_read(
-    serve: Serve, run: Path
-) -> None:
+def test_a_worker_that_hangs_is_replaced_and_its_other_documents_are_read(serve: Serve, run: Path) -> None:
     async def use(engine: Engine) -> None:
         (worker,) = workers(engine)
         stop(worker)
@@ -117,7 +115,7 @@ def test_a_worker_that_hangs_past_the_grace_is_replaced_and_its_other_documents_
         assert worker not in workers(engine)
         assert engine.state()["restarts"] == 1
 
-    serve(config(run, grace=0.5), use)
+    serve(config(run, patience=0.5), use)
 
 
 def test_a_document_whose_client_leaves_is_dropped(serve: Serve, run: Path) -> None:
