@@ -203,6 +203,8 @@ def test_adapted_run_is_an_ordinary_run(own: Path, start: Path, tmp_path: Path, 
     assert [row["lines"] for row in result["curve"]] == [0, 5, 16, 30]
     assert (result["own_lines"], result["examples"], result["test_pages"]) == (30, 6, 1)
     assert result["new_characters"] == "ñ"
+    low, high = result["curve"][0]["cer_interval"]
+    assert low < high, "the interval is over lines, because there is one page only"
     names = {path.name for path in out.iterdir()}
     assert names >= {"config.json", "weights.safetensors", "prior.safetensors", "metrics.jsonl", "result.json"}
     assert names >= {"adaptation.json", "adaptation.png", "curves.png", "readings.png", "predictions.npz"}
@@ -235,7 +237,7 @@ def test_first_row_is_the_reader_before(own: Path, start: Path, tmp_path: Path, 
 def test_training_that_only_harms_keeps_the_weights_before(
     own: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: None
 ) -> None:
-    harmful = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-12)
+    harmful = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-2)
 
     def worse(*arguments: Any) -> Any:
         seen = evaluate(*arguments)
