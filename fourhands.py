@@ -142,6 +142,7 @@ def train(
     data_config: DataConfig | Mapping[str, Any] | None = None,
     start_from: AnyPath | None = None,
     record: Sequence[str] = (),
+    record_group: str | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Train a model and keep it in a run folder.
@@ -159,7 +160,8 @@ def train(
         data_config: which examples to use: a configuration, or the fields that differ from the defaults.
         start_from: a run folder or a weights file with initial weights: of the same rung and sizes with any charset, or
             of the other rung that reads lines, whose stem is used.
-        record: recorders besides metrics.jsonl: tensorboard, wandb.
+        record: recorders besides metrics.jsonl: tensorboard, wandb, mlflow.
+        record_group: group of the run in Weights & Biases and MLflow, such as the name of a sweep.
         resume: continue an interrupted run; the other arguments must be as before.
 
     Returns:
@@ -181,6 +183,7 @@ def train(
         data_config=_filled(DataConfig(), data_config, "data_config"),
         start_from=None if start_from is None else Path(start_from),
         record=record,
+        group=record_group,
         resume=resume,
     )
     return session.run()

@@ -21,6 +21,9 @@ class TooLargeError(UserError):
 class NoWritingError(UserError):
     """A page is blank or shows no writing."""
 
+    signs: object = None
+    """What was measured of the picture, for the monitor; None if nothing was."""
+
 
 class NotInstalled(UserError):
     """The framework is registered but not installed."""

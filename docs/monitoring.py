@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,12 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from common.data import ink_hand, ink_pages, prose
 from common.data.config import DataConfig
+from common.evaluation.alarms import alarms_of, names_of
+from common.evaluation.calibration import Calibration, expected_cer, isotonic, judged, platt, raw
+from common.evaluation.drift import LOOKS, draw_window, judge
 from common.evaluation.known import KnownLine
+from common.evaluation.profile import Measured, Profile
+from common.evaluation.profiling import whole_profile
 from common.evaluation.signs import PageSigns
 from common.training.page_reader import PageReader
 from common.training.profiles import Watched, split_of_pages, watch, watch_pages
@@ -178,6 +184,140 @@ def read(folder: Path, cache: Path, names: Sequence[str], framework: str) -> Non
         sys.stdout.write(f"{name}: {len(load(path).pages)} pictures\n")
 
 
+# --- judging
+RIGHT = {
+    "darker": "darker",
+    "blurred": "blurred",
+    "upside down": "upside_down",
+    "empty": "empty",
+    "printed": "printed",
+    "drawn collection": "other_pages",
+    "another alphabet": "other_characters",
+}
+"""Drift to the alarm that it must raise."""
+
+
+def alarms_at(profile: Profile, pages: Sequence[PageSigns]) -> list[str]:
+    """The names of the alarms that a look at these pictures raises."""
+    return names_of(alarms_of(judge(profile, Measured.of(pages))))
+
+
+def windows(watched: Watched, seed: int, count: int = 200) -> Iterator[list[Measured]]:
+    """Windows of whole writers, drawn with replacement."""
+    groups: dict[int, list[Measured]] = {}
+    for page, writer in zip(watched.pages, watched.writers, strict=True):
+        groups.setdefault(writer, []).append(Measured.of([page]))
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield draw_window(list(groups.values()), WINDOW, rng)
+
+
+def false_alarms(profile: Profile, watched: Watched, seed: int) -> Counter[str]:
+    """The alarms of 200 windows without drift."""
+    found: Counter[str] = Counter()
+    for window in windows(watched, seed):
+        found.update(names_of(alarms_of(judge(profile, Measured.joined(window)))))
+    return found
+
+
+def noticed(profile: Profile, pages: Sequence[PageSigns], alarm: str) -> tuple[int | None, list[str]]:
+    """The lines after which an alarm is raised, or None, and the alarms of the whole window.
+
+    The service looks whenever a sixth of the window is new. The lines before the drift are not in the window: it is
+    the state of a service that has just started, or that of a window that the drift has filled.
+    """
+    first = None
+    seen = since = 0
+    for number, page in enumerate(pages, start=1):
+        seen, since = seen + max(1, len(page.lines)), since + max(1, len(page.lines))
+        if since >= WINDOW // LOOKS or seen >= WINDOW or number == len(pages):
+            since = 0
+            if first is None and alarm in alarms_at(profile, pages[:number]):
+                first = seen
+        if seen >= WINDOW:
+            break
+    return first, alarms_at(profile, pages[:number])
+
+
+def by_writer(watched: Watched, least: int = 15) -> Iterator[tuple[str, list[PageSigns]]]:
+    """The pages of each writer with enough lines, repeated until they fill a window."""
+    for writer in sorted(set(watched.writers)):
+        own = [page for page, each in zip(watched.pages, watched.writers, strict=True) if each == writer]
+        lines = sum(len(page.lines) for page in own)
+        if lines >= least:
+            yield str(writer), own * (WINDOW // lines + 1)
+
+
+def coverage(profile: Profile, watched: Watched, seed: int) -> dict[str, tuple[float, int]]:
+    """Share of the windows whose CER is within the interval of its estimate, and their number."""
+    calibration = Calibration.from_json(profile.calibration)
+    assert calibration is not None
+    by: dict[int, list[KnownLine]] = {}
+    for line in watched.lines:
+        by.setdefault(line.writer, []).append(line)
+    groups = list(by.values())
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(200):
+        window: list[KnownLine] = []
+        while len(window) < WINDOW:
+            window += groups[int(rng.integers(len(groups)))]
+        drawn.append(window[:WINDOW])
+    kinds = {"several writers": drawn, "one writer": [lines for lines in groups if len(lines) >= 8]}
+    found = {}
+    for kind, chosen in kinds.items():
+        inside = []
+        for lines in chosen:
+            columns = np.array([(line.confidence, line.characters) for line in lines])
+            cer = sum(line.edits for line in lines) / sum(line.length for line in lines)
+            guess = expected_cer(calibration, columns[:, 0], columns[:, 1])
+            inside.append(abs(np.log(max(cer, 1e-4) / guess)) <= calibration.spread)
+        found[kind] = float(np.mean(inside)), len(inside)
+    return found
+
+
+def judge_all(cache: Path, test: bool) -> None:
+    """Print every figure; with those of the test split if it was read."""
+    say = sys.stdout.write
+    validation = load(cache / "validation.json")
+    profile = whole_profile(validation.pages, validation.writers, validation.lines)
+    say(f"profile: {profile.lines} lines, {profile.pages} pages, {profile.writers} writers\n")
+    for name, sign in profile.signs.items():
+        say(f"  {name}: mean {sign.mean:.3g}, effective {sign.effective:.3f}, wobble {sign.wobble:.3g}\n")
+    for name, fit in (("none", raw), ("isotonic", isotonic), ("Platt", platt)):
+        say(f"calibration {name}: {judged(validation.lines, fit):.4f}\n")
+    say(f"interval: a factor of {np.exp((profile.calibration or {})['spread']):.2f}\n")
+    say(f"200 validation windows: {dict(false_alarms(profile, validation, 1))}\n")
+    splits = {"validation": validation}
+    if test and (cache / "test.json").exists():
+        splits["test"] = load(cache / "test.json")
+        say(f"200 test windows: {dict(false_alarms(profile, splits['test'], 2))}\n")
+    for name, watched in splits.items():
+        say(f"coverage on {name}: {coverage(profile, watched, 3)}\n")
+    for name, alarm in RIGHT.items():
+        path = cache / f"{name.replace(' ', '_')}.json"
+        if path.exists():
+            say(f"{name}: {noticed(profile, load(path).pages, alarm)}\n")
+    for name, watched in splits.items():
+        ones = [noticed(profile, pages, "one_writer") for _, pages in by_writer(watched)]
+        raised = sum(first is not None for first, _ in ones)
+        any_ = sum(bool(alarms) for _, alarms in ones)
+        say(f"one writer of {name}: {raised} of {len(ones)} raise one_writer, {any_} any alarm\n")
+        for collection in ("copiste", "wills", "stanford"):
+            chosen = [i for i, page in enumerate(watched.names) if page.startswith(collection)]
+            pages = [watched.pages[i] for i in chosen]
+            lines = sum(len(page.lines) for page in pages)
+            say(f"only {collection} of {name}: {noticed(profile, pages * (WINDOW // lines + 1), 'other_pages')}\n")
+    own = [i for i, page in enumerate(validation.names) if page.startswith("copiste")]
+    copiste = whole_profile([validation.pages[i] for i in own], [validation.writers[i] for i in own], [])
+    for name, watched in splits.items():
+        for collection in ("copiste", "wills"):
+            pages = [page for page, of in zip(watched.pages, watched.names, strict=True) if of.startswith(collection)]
+            lines = sum(len(page.lines) for page in pages)
+            first = noticed(copiste, pages * (WINDOW // lines + 1), "other_pages")
+            say(f"profile of copiste, {collection} of {name}: {first}\n")
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -186,9 +326,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=["validation", "test", *CHANGES, *DRAWINGS])
     parser.add_argument("--framework", default="numpy", help="the framework that reads; all read the same")
+    parser.add_argument("--test", action="store_true", help="judge windows of the test split as well")
     given = parser.parse_args()
     if given.what == "read":
         read(given.folder, given.cache, given.only, given.framework)
+    else:
+        judge_all(given.cache, given.test)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import tyro
 from common.atomic import write_atomically
 from common.errors import UserError
 from common.evaluation.drift import ALPHA
-from common.evaluation.profile import FILE, Profile
+from common.evaluation.profile import FILE, Profile, identity_of
 from common.evaluation.signs import PageSigns
-from common.reading.shipped import MODELS
+from common.reading.shipped import MODELS, READER, check_shipped
 from common.recognizer import Device
 from common.report.drift import drift_figures, render, sentences
 from common.terminal import progress_bar
@@ -51,15 +51,17 @@ class Drift:
 
     def __call__(self) -> int:
         """Compare; the exit code is 1 if an alarm was raised, so that a script can act on it."""
+        if not self.inputs:
+            raise UserError("there is nothing to compare; name a folder with pictures, or a log of signs (.jsonl)")
         profile = Profile.load(self.profile or profile_of(self.run))
+        if self.profile is None and profile.reader and profile.reader != identity_of(weights_file(self.run)):
+            print("fourhands: the profile is of other weights; make it again", file=sys.stderr)
         if self.last < 0:
             raise UserError(f"--last is {self.last}; give a number of lines, or 0 for all")
         if self.out is not None and self.out.is_dir():
             raise UserError(f"--out {self.out} is a folder; name an HTML file")
         logs = [Path(name) for name in self.inputs if Path(name).suffix == ".jsonl"]
         names = [name for name in self.inputs if Path(name).suffix != ".jsonl"]
-        if not self.inputs:
-            raise UserError("there is nothing to compare; name a folder with pictures, or a log of signs (.jsonl)")
         pages = [page for log in logs for page in read_log(log)]
         failed = 0
         if names:
@@ -103,6 +105,13 @@ class Drift:
         if not signs:
             raise UserError("no picture could be read; name pictures of pages or lines")
         return signs, failed
+
+
+def weights_file(run: Path | None) -> Path:
+    """The weights of a run, or of the reader that ships."""
+    if run is None:
+        return check_shipped(READER)
+    return run / "weights.safetensors" if run.is_dir() else run
 
 
 def profile_of(run: Path | None) -> Path:

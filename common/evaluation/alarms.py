@@ -38,6 +38,8 @@ class Cause:
     sentence: str
     """What it means and what to do. It may name the mean `now` and `before`, as `percent` if they are shares."""
     shares: bool = False
+    least: float = 0.0
+    """The mean has to reach this, whatever it was before."""
 
 
 CAUSES: tuple[Cause, ...] = (
@@ -75,9 +77,12 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         name="printed",
-        signs=("evenness",),
+        signs=("twins",),
         rising=True,
-        sentence="the lines are as even as print: {now} (before: {before}); the reader has learnt handwriting only",
+        least=0.5,
+        shares=True,
+        sentence="{now} of the letters look like another one of their line (before: {before}), as in print; the reader "
+        "has learnt handwriting only",
     ),
     Cause(
         name="other_characters",
@@ -90,7 +95,7 @@ CAUSES: tuple[Cause, ...] = (
         name="one_writer",
         signs=("variety",),
         rising=False,
-        sentence="the hands vary less (log variance {now}, before: {before}); the lines may be by one writer",
+        sentence="the hands vary less (log ratio of ranges {now}, before: {before}); the lines may be by one writer",
     ),
     Cause(
         name="less_sure",
@@ -114,7 +119,7 @@ CAUSES: tuple[Cause, ...] = (
             "columns",
             "ink",
             "sharpness",
-            "evenness",
+            "twins",
             "contrast",
             "confidence",
         ),
@@ -130,7 +135,11 @@ def alarms_of(judgement: Judgement) -> tuple[Alarm, ...]:
     raised = [finding for finding in judgement.findings if finding.alarm]
     found = []
     for cause in CAUSES:
-        own = [finding for finding in raised if finding.sign in cause.signs and _moves(finding, cause.rising)]
+        own = [
+            finding
+            for finding in raised
+            if finding.sign in cause.signs and _moves(finding, cause.rising) and _reaches(finding, cause.least)
+        ]
         if own:
             found.append(
                 Alarm(
@@ -150,6 +159,10 @@ def names_of(alarms: Sequence[Alarm]) -> list[str]:
 
 def _moves(finding: Finding, rising: bool | None) -> bool:
     return rising is None or (finding.now > finding.before) is rising
+
+
+def _reaches(finding: Finding, least: float) -> bool:
+    return not least or finding.now >= least
 
 
 def _said(cause: Cause, finding: Finding) -> str:

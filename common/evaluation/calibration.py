@@ -28,9 +28,10 @@ SHARE = 0.9
 """Probability that the interval of an estimate contains the CER."""
 BINS = 10
 """Bins of the reliability diagram; each has an equal share of the characters."""
-_KNOTS = 24
+_LOWEST, _KNOTS = 0.3, 36  # the lowest confidence of a knot: what is read with less is no writing
 _LEAST = 60  # lines with truth without which nothing is calibrated
 _TINY = 1e-6
+_ROUNDS = 200
 
 Expected = Callable[[Float[np.ndarray, "N"]], Float[np.ndarray, "N"]]
 """From the confidences of lines to the expected edits per character that was read."""
@@ -61,11 +62,8 @@ class Calibration:
     length: float
     """Characters of the true text per character that was read."""
     spread: float
-    """Relative standard deviation of the CER of one writer around its estimate."""
-    noise: float
-    """Relative standard deviation of the CER of one line of the mean length around that of its writer."""
-    widen: float
-    """Factor of the interval that makes it contain the CER of at least `SHARE` of held-out windows."""
+    """log (CER ÷ its estimate) that `SHARE` of windows by unseen writers do not exceed, up or down. Windows by one
+    writer have a larger one than windows by several, and decide."""
     before: float
     """Expected calibration error of the reader's confidences, on held-out writers."""
     after: float
@@ -130,7 +128,8 @@ def estimate(calibration: Calibration, pages: Sequence[PageSigns]) -> Estimate |
     if not len(rows):
         return None
     cer = expected_cer(calibration, rows[:, 0], rows[:, 1])
-    return Estimate(cer=cer, **_interval(calibration, cer, len(rows)), lines=len(rows))
+    factor = float(np.exp(calibration.spread))
+    return Estimate(cer=cer, low=cer / factor, high=cer * factor, lines=len(rows))
 
 
 def expected_cer(
@@ -139,12 +138,6 @@ def expected_cer(
     """Expected edits ÷ expected characters of the truth."""
     edits = float((calibration.expected(confidence_N) * characters_N).sum())
     return edits / max(1.0, calibration.length * float(characters_N.sum()))
-
-
-def _interval(calibration: Calibration, cer: float, lines: int) -> dict[str, float]:
-    deviation = float(np.sqrt(calibration.spread**2 + calibration.noise**2 / lines))
-    factor = float(np.exp(calibration.widen * deviation))
-    return {"low": cer / factor, "high": cer * factor}
 
 
 # --- fits
@@ -158,24 +151,16 @@ def raw(_: Sequence[KnownLine]) -> Expected:
 
 def isotonic(lines: Sequence[KnownLine]) -> Expected:
     """Isotonic regression of the errors per character on the confidence, weighted by characters."""
-    knots, errors = isotonic_knots(lines)
-    return lambda confidence_N: np.interp(confidence_N, knots, errors)
-
-
-def isotonic_knots(lines: Sequence[KnownLine]) -> tuple[np.ndarray, np.ndarray]:
-    """Confidences and errors of the isotonic regression, at the middle of each of its steps."""
     from scipy.optimize import isotonic_regression  # slow to import
 
     confidence_N, characters_N, edits_N = _columns(lines)
     order = np.argsort(confidence_N, kind="stable")
-    fit = isotonic_regression(edits_N[order] / characters_N[order], weights=characters_N[order], increasing=False)
-    borders = fit.blocks
-    x = [float(np.average(confidence_N[order][a:b], weights=characters_N[order][a:b])) for a, b in pairwise(borders)]
-    y = [float(fit.x[a]) for a in borders[:-1]]
-    if len(x) > _KNOTS:
-        kept = np.unique(np.rint(np.linspace(0, len(x) - 1, _KNOTS)).astype(int))
-        x, y = [x[i] for i in kept], [y[i] for i in kept]
-    return np.array(x), np.array(y)
+    weights_N, knots = characters_N[order], []
+    fit = isotonic_regression(edits_N[order] / weights_N, weights=weights_N, increasing=False)
+    for start, end in pairwise(fit.blocks):  # one knot at the middle of each step
+        knots.append((np.average(confidence_N[order][start:end], weights=weights_N[start:end]), fit.x[start]))
+    x, y = np.array(knots).T
+    return lambda confidence_N: np.interp(confidence_N, x, y)
 
 
 def platt(lines: Sequence[KnownLine]) -> Expected:
@@ -257,3 +242,85 @@ def judged(lines: Sequence[KnownLine], fit: Fit, *, rounds: int = 20, seed: int 
         first, second = halves(lines, rng)
         errors.append(calibration_error(reliability(second, fit(first)), calibrated=True))
     return float(np.mean(errors))
+
+
+# --- all of it
+FIT: Fit = platt
+"""The fit that is used; docs/monitoring.md has the figures by which it was chosen."""
+
+
+def calibrate(lines: Sequence[KnownLine], *, window: int = 300, seed: int = 0) -> Calibration | None:
+    """Calibrate confidences on held-out lines; None if there are too few of them.
+
+    The knots are fitted to all lines. Everything that judges them is measured on writers that a fit has not seen:
+    the writers are divided into two halves many times, and the fit to one half is judged on the other.
+
+    Args:
+        lines: of a validation split.
+        window: lines of the windows whose CER is estimated.
+        seed: of the divisions.
+    """
+    lines = [line for line in lines if line.characters]
+    if len(lines) < _LEAST or len({line.writer for line in lines}) < 4:
+        return None
+    _, characters_N, _ = _columns(lines)
+    knots = np.linspace(_LOWEST, 1.0, _KNOTS)
+    length = sum(line.length for line in lines) / float(characters_N.sum())
+    rng = np.random.default_rng(seed)
+    before, after, deviations = [], [], []
+    for _ in range(_ROUNDS):
+        first, second = halves(lines, rng)
+        bins = reliability(second, expected := FIT(first))
+        before.append(calibration_error(bins, calibrated=False))
+        after.append(calibration_error(bins, calibrated=True))
+        deviations.append(_deviations(first, second, expected, window, rng))
+    # of windows by several writers, and of windows by one: the larger
+    spread = float(np.quantile(np.abs(deviations), SHARE, axis=0).max())
+    return Calibration(
+        confidences=tuple(knots.tolist()),
+        errors=tuple(FIT(lines)(knots).tolist()),
+        length=length,
+        spread=spread,
+        before=float(np.mean(before)),
+        after=float(np.mean(after)),
+        reliability=_crossed(lines, rng),
+        lines=len(lines),
+    )
+
+
+def _deviations(
+    first: Sequence[KnownLine], second: Sequence[KnownLine], expected: Expected, window: int, rng: np.random.Generator
+) -> list[float]:
+    """log (CER ÷ its estimate) of windows of writers that the fit has not seen: of several writers, and of one."""
+    length = sum(line.length for line in first) / sum(line.characters for line in first)
+    by_writer: dict[int, list[KnownLine]] = {}
+    for line in second:
+        by_writer.setdefault(line.writer, []).append(line)
+    groups = list(by_writer.values())
+    found = []
+    for single in (False, True):
+        drawn: list[KnownLine] = []
+        chosen = groups[int(rng.integers(len(groups)))]
+        while len(drawn) < window:
+            drawn += chosen if single else groups[int(rng.integers(len(groups)))]
+        found.append(log_deviation(drawn, expected, length))
+    return found
+
+
+def log_deviation(lines: Sequence[KnownLine], expected: Expected, length: float) -> float:
+    """log (CER ÷ its estimate) of a window; half an edit is added to both."""
+    confidence_N, characters_N, edits_N = _columns(lines)
+    truth = sum(line.length for line in lines)
+    guess = float((expected(confidence_N) * characters_N).sum()) / (length * float(characters_N.sum()))
+    return float(np.log((edits_N.sum() + 0.5) / truth) - np.log(guess + 0.5 / truth))
+
+
+def _crossed(lines: Sequence[KnownLine], rng: np.random.Generator) -> tuple[Reliability, ...]:
+    """The reliability of every line, calibrated by a fit to the writers of the other half."""
+    first, second = halves(lines, rng)
+    expected_of = {
+        id(line): fit for own, other in ((first, second), (second, first)) for fit in [FIT(other)] for line in own
+    }
+    ordered = [*first, *second]
+    values_N = np.array([float(expected_of[id(line)](np.array([line.confidence]))[0]) for line in ordered])
+    return reliability(ordered, lambda _: values_N)

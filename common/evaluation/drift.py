@@ -42,8 +42,9 @@ LEAST_PICTURES = 5
 """Pictures from which the share of a sign is compared."""
 ROUNDS = 300
 """Windows that are drawn to measure what the statistics are without drift."""
-_HANDS = ("ink", "sharpness", "evenness", "height", "columns")
+_HANDS = ("ink", "sharpness", "height", "columns")
 """Signs that differ from writer to writer."""
+_FREEDOM = 10  # degrees of freedom: the deviation of means is that of few writers
 _FREQUENT = 40  # characters that are compared one by one; all others are one bin
 
 
@@ -131,13 +132,20 @@ def character_index(profile: Profile, now: Measured) -> float:
 
 
 def variety(profile: Profile, now: Measured) -> float | None:
-    """How varied the hands are: log of the variance of a sign in the window ÷ in the profile, mean over the signs."""
+    """How varied the hands are: log of the interquartile range in the window ÷ in the profile, mean over the signs."""
     logs = []
     for name in _HANDS:
-        values_N = now.values[name]
-        if name in profile.signs and len(values_N) > 1 and profile.signs[name].deviation > 0:
-            logs.append(np.log(max(float(values_N.var()), 1e-12) / profile.signs[name].deviation ** 2))
+        if name in profile.signs and len(now.values[name]):
+            ranges = [_middle_half(values_N) for values_N in (now.values[name], np.array(profile.signs[name].sample))]
+            if min(ranges) > 0:
+                logs.append(np.log(ranges[0] / ranges[1]))
     return float(np.mean(logs)) if logs else None
+
+
+def _middle_half(values_N: Float[np.ndarray, "N"]) -> float:
+    """The interquartile range."""
+    low, high = np.quantile(values_N, (0.25, 0.75))
+    return float(high - low)
 
 
 def together(profile: Profile, now: Measured) -> float | None:
@@ -188,7 +196,10 @@ def with_nulls(
             halves.append((reference, drawn))
     if not halves:
         return profile
-    signs = {name: replace(sign, effective=_effective(name, halves)) for name, sign in profile.signs.items()}
+    signs = {
+        name: replace(sign, effective=_effective(name, halves), wobble=_wobble(name, halves))
+        for name, sign in profile.signs.items()
+    }
     nulls: dict[str, list[float]] = {name: [] for name in _STATISTICS}
     for reference, drawn in halves:
         half = make_profile(reference)
@@ -240,6 +251,13 @@ def _effective(name: str, halves: Sequence[tuple[Measured, Measured]]) -> float:
     return float(min(1.0, *worth))
 
 
+def _wobble(name: str, halves: Sequence[tuple[Measured, Measured]]) -> float:
+    """Standard deviation of the difference of the means."""
+    pairs = [(first.values[name], second.values[name]) for first, second in halves]
+    shifts = [float(second_N.mean() - first_N.mean()) for first_N, second_N in pairs if len(first_N) and len(second_N)]
+    return float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
+
+
 def _worth(sign: SignProfile, values: int) -> float:
     """Independent values that a comparison with this many values is worth."""
     return sign.effective * values * sign.values / (values + sign.values)
@@ -257,9 +275,7 @@ def judge(profile: Profile, now: Measured, *, alpha: float = ALPHA / LOOKS) -> J
     enough = now.lines >= min(LEAST_LINES, profile.window // 3)
     raw: list[tuple[Finding, bool]] = []
     if enough:
-        raw += [
-            _compared(name, sign, now.values[name]) for name, sign in profile.signs.items() if len(now.values[name]) > 1
-        ]
+        raw += [_compared(profile, name, now) for name in profile.signs if len(now.values[name]) > 1]
         raw += [found for name in profile.nulls if (found := _statistic(profile, name, now))]
     if now.pictures >= LEAST_PICTURES:
         raw += [_share(profile, name, now) for name in profile.shares]
@@ -275,12 +291,20 @@ def judge(profile: Profile, now: Measured, *, alpha: float = ALPHA / LOOKS) -> J
     )
 
 
-def _compared(name: str, sign: SignProfile, values_N: Float[np.ndarray, "N"]) -> tuple[Finding, bool]:
-    from scipy.stats import kstwobign  # slow to import
+def _compared(profile: Profile, name: str, now: Measured) -> tuple[Finding, bool]:
+    """The comparison of a sign that is a number, and whether its change is large.
 
-    apart, changed = distance(np.array(sign.sample), values_N), psi(sign, values_N)
+    Its p-value is twice the smaller one of two: that of the distributions (KS), and that of the means. With the few
+    writers of a window, the first cannot be very small, however far the values have moved.
+    """
+    from scipy.stats import kstwobign, t  # slow to import
+
+    sign, values_N = profile.signs[name], now.values[name]
+    apart, changed, mean = distance(np.array(sign.sample), values_N), psi(sign, values_N), float(values_N.mean())
     p = float(kstwobign.sf(apart * np.sqrt(_worth(sign, len(values_N)))))
-    mean = float(values_N.mean())
+    if sign.wobble > 0:
+        wobble = sign.wobble * max(1.0, profile.window / now.lines) ** 0.5  # a smaller window varies more
+        p = min(1.0, 2 * min(p, 2 * float(t.sf(abs(mean - sign.mean) / wobble, _FREEDOM))))
     return _finding(name, SIGNS[name].title, len(values_N), mean, sign.mean, p, changed, apart), changed >= LARGE
 
 

@@ -10,6 +10,7 @@ Kolmogorov and Smirnov. The lines of one writer resemble each other. How much th
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,9 @@ class SignProfile:
     deviation: float
     """Standard deviation."""
     effective: float = 1.0
-    """Independent values per value: small if the values of one writer resemble each other. See `null_of_signs`."""
+    """Independent values per value: small if the values of one writer resemble each other. See `with_nulls`."""
+    wobble: float = 0.0
+    """Standard deviation of the mean of a window around that of the profile, without drift; 0 if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +119,7 @@ class Profile:
     """The signs of a validation split."""
 
     reader: str
-    """Identity of the model whose readings these are; empty if unknown."""
+    """Identity of the reader's weights, see `identity_of`; empty if unknown."""
     data: str
     """Name of the data, without its folder."""
     pages: int
@@ -196,6 +199,11 @@ def make_profile(measured: Measured, *, reader: str = "", data: str = "", writer
         characters=dict(measured.characters.most_common()),
         shares=dict(measured.having),
     )
+
+
+def identity_of(weights: Path) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of a weights file."""
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
 def sign_profile(values_N: Float[np.ndarray, "N"]) -> SignProfile:

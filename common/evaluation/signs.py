@@ -25,7 +25,14 @@ Level = Literal["page", "line"]
 
 _LOOKED_AT = 250_000  # pixels of a picture that are enough for its brightness
 _DARKEST = 2  # percentile of the grey levels that is ink
-_INK = 128  # of 255: a pixel of a normalised line that is more ink than paper
+_FEWEST = 8  # characters that a line needs for a mean width, and separate letters for a share of twins
+_INK = 100  # of 255: a pixel of a normalised line that is part of a letter
+# parts of the height of a line: the least height and width of a separate letter. Dots and specks are smaller
+_LEAST_HEIGHT, _LEAST_WIDTH = 0.22, 0.08
+_WIDEST = 3.0  # heights of the widest separate letter. Joined letters are wider
+_SIDE = 12  # pixels to which letters are scaled before they are compared
+_ALIKE = 0.9  # correlation of two letters that look alike
+_SAME_SIZE = 0.15  # largest difference of the logarithms of their heights, and of their widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +43,15 @@ class LineSigns:
     """Mean probability of its characters, 0 to 1, before any calibration."""
     characters: int
     """Characters that were read."""
-    columns: float
-    """Columns of the normalised line per character."""
+    columns: float | None
+    """Columns of the normalised line per character; None for a line of fewer than `_FEWEST` characters."""
     ink: float
     """Mean ink of the normalised line: 0 is paper, 1 is ink everywhere."""
     sharpness: float
     """Share of the line's contrast between neighbouring columns that a blur takes away, 0 to 1."""
-    evenness: float
-    """Steepest step of the ink from one row to the next, relative to the mean row. Printed letters have the same height
-    and stand on one straight line, so print has steep steps."""
+    twins: float | None
+    """Share of the separate letters that look like another one of the line: near 0 for handwriting, and near 1 for
+    print. None for a line with fewer than `_FEWEST` separate letters."""
     height: float | None = None
     """Mean height of its outline, pixels of the picture; None if the picture shows the line alone."""
 
@@ -115,7 +122,7 @@ SIGNS: dict[str, Sign] = {
     "confidence": Sign(title="confidence", unit="0 to 1", level="line", values=_of_lines("confidence")),
     "ink": Sign(title="ink density", unit="0 to 1", level="line", values=_of_lines("ink")),
     "sharpness": Sign(title="sharpness", unit="0 to 1", level="line", values=_of_lines("sharpness")),
-    "evenness": Sign(title="evenness of the rows", unit="× mean", level="line", values=_of_lines("evenness")),
+    "twins": Sign(title="letters with a twin", unit="0 to 1", level="line", values=_of_lines("twins")),
     "height": Sign(title="line height", unit="pixels", level="line", values=_of_lines("height")),
     "columns": Sign(title="width per character", unit="columns", level="line", values=_of_lines("columns")),
     "characters": Sign(title="characters per line", unit="characters", level="line", values=_of_lines("characters")),
@@ -186,10 +193,10 @@ def image_signs(
     return LineSigns(
         confidence=confidence,
         characters=characters,
-        columns=image_HW.shape[1] / characters,
+        columns=image_HW.shape[1] / characters if characters >= _FEWEST else None,
         ink=float(ink_HW.mean()),
         sharpness=_sharpness(ink_HW),
-        evenness=_evenness(image_HW > _INK),
+        twins=_twins(image_HW),
         height=height,
     )
 
@@ -210,11 +217,31 @@ def _sharpness(ink_HW: np.ndarray) -> float:
     return float(np.maximum(0, before_HW - after_HW).sum()) / total if total else 0.0
 
 
-def _evenness(is_ink_HW: np.ndarray) -> float:
-    """The steepest step of the number of ink pixels from row to row, divided by the mean number in rows with ink."""
-    ink_H = is_ink_HW.sum(axis=1).astype(np.float64)
-    mean = float(ink_H[ink_H > 0].mean()) if ink_H.any() else 0.0
-    return float(np.abs(np.diff(ink_H)).max()) / mean if mean and len(ink_H) > 1 else 0.0
+def _twins(image_HW: UInt8[np.ndarray, "H W"]) -> float | None:
+    """The share of the separate letters that look like another one of the line; None if there are too few."""
+    from PIL import Image
+    from scipy.ndimage import find_objects, label  # slow to import
+
+    height = len(image_HW)
+    parts_HW, _ = label(image_HW > _INK, structure=np.ones((3, 3)))
+    pictures, sizes = [], []
+    for number, box in enumerate(find_objects(parts_HW), start=1):
+        tall, wide = (side.stop - side.start for side in box)
+        if tall < _LEAST_HEIGHT * height or wide < _LEAST_WIDTH * height or wide > _WIDEST * tall:
+            continue
+        letter = Image.fromarray(np.where(parts_HW[box] == number, image_HW[box], 0).astype(np.uint8))
+        pictures.append(np.asarray(letter.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64).ravel())
+        sizes.append((tall, wide))
+    if len(pictures) < _FEWEST:
+        return None
+    letters = np.array(pictures)
+    letters -= letters.mean(axis=1, keepdims=True)
+    letters /= np.maximum(np.linalg.norm(letters, axis=1, keepdims=True), 1e-9)
+    logs = np.log(sizes)
+    alike = letters @ letters.T > _ALIKE
+    alike &= (np.abs(logs[:, None] - logs) < _SAME_SIZE).all(axis=2)
+    np.fill_diagonal(alike, val=False)
+    return float(alike.any(axis=1).mean())
 
 
 def _mean_height(outline: Points, baseline: Points) -> float | None:

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from common.errors import UserError
+from common.errors import NoWritingError, UserError
 from common.reading.formats.xml import program_version
 from common.reading.page import Kind
 from common.serving import answers, openapi, problems, static, urls
@@ -58,6 +58,8 @@ def create_app(
             yield
         finally:
             await engine.close()
+            if monitor is not None:
+                await asyncio.to_thread(monitor.close)
 
     app = FastAPI(
         title="fourhands",
@@ -73,9 +75,9 @@ def create_app(
     metrics = Metrics(engine)
     app.state.config, app.state.engine, app.state.metrics = config, engine, metrics
     observers: list[Callable[[Reply], None]] = []
-    app.state.observers = observers
+    app.state.observers, app.state.monitor = observers, monitor
     assets = static.load_assets(label=labels is not None)
-    open_paths = static.open_paths(assets)
+    open_paths = [*static.open_paths(assets), *(() if monitor is None else monitor.open_paths)]
     _add_errors(app)
     _add_routes(app, config, engine, metrics)
     app.include_router(static.router(assets))
@@ -207,7 +209,12 @@ def _add_routes(app: FastAPI, config: ServeConfig, engine: Engine, metrics: Metr
             raise _not_ready(engine)
         upload = await _upload(request, config)
         record = record_of(request)
-        reply = await _unless_left(request, engine.read(upload.data, kind=kind, seconds=config.seconds))
+        try:
+            reply = await _unless_left(request, engine.read(upload.data, kind=kind, seconds=config.seconds))
+        except NoWritingError as error:
+            if app.state.monitor is not None:
+                app.state.monitor.refused(error)
+            raise
         metrics.read(reply)
         record.fields |= {
             "pages": len(reply.pages),

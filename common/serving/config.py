@@ -72,15 +72,23 @@ class ServeConfig:
     """Write what was read into the log. Without it, the log has no text."""
     log_signs: _File = None
     """File to append measurements of each picture to, for `fourhands drift`."""
+    window: int = 300
+    """Lines of the window that the monitor compares with the profile of the reader."""
+    alert_url: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
+    """Where the monitor posts alarms: https, or http to this machine."""
+    alert_secret_file: _File = None
+    """File with the secret that signs these messages; at least 16 bytes."""
 
     def __post_init__(self) -> None:
-        for name in ("queue", "max_pixels", "max_pages", "max_lines"):
+        for name in ("queue", "max_pixels", "max_pages", "max_lines", "window"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("seconds", "upload_seconds", "max_mb"):
             self._check(name, 0 < getattr(self, name) < float("inf"), "above 0")
         for name in ("workers", "wait_ms", "grace"):
             self._check(name, 0 <= getattr(self, name) < float("inf"), "not negative")
         self._check("port", 0 <= self.port < 1 << 16, "from 0 to 65535")
+        if self.alert_secret_file is not None and self.alert_url is None:
+            raise UserError("--alert-secret-file signs messages to --alert-url; give both, or neither")
         if self.token_file is not None and self.without_token:
             raise UserError("--token-file and --without-token exclude each other; give one of them")
         if not self.loopback and self.token_file is None and not self.without_token:

@@ -11,6 +11,7 @@ from common.serving import server
 from common.serving.app import create_app
 from common.serving.config import ServeConfig
 from common.serving.engine import Engine, EngineConfig, Limits
+from common.serving.monitoring.opening import open_monitor
 
 
 def serve(config: ServeConfig, *, labels: Any = None, monitor: Any = None) -> int:
@@ -19,13 +20,15 @@ def serve(config: ServeConfig, *, labels: Any = None, monitor: Any = None) -> in
     Args:
         config: the settings.
         labels: a folder to label, see `common.serving.labels`.
-        monitor: what watches the readings; see `create_app`.
+        monitor: what watches the readings; None makes one unless a folder is labelled, see `open_monitor`.
 
     Raises:
         UserError: a setting that cannot be used, before anything starts; or models that cannot be loaded.
     """
     token = config.token()
     check_models(config)
+    if monitor is None and labels is None:
+        monitor = open_monitor(config)
     engine = Engine(engine_config(config))
     listener = server.listen(config.host, config.port)
     app = create_app(config, engine, token=token, labels=labels, monitor=monitor)

@@ -17,6 +17,7 @@ from common.data.dataset import SPLITS
 from common.errors import UserError
 from common.evaluation.characters import CharacterEvaluation, evaluate_characters, read_characters
 from common.evaluation.measure import ACCURACY
+from common.evaluation.profile import Profile
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
@@ -95,6 +96,11 @@ class Characters:
             raise UserError(f"--beam and --ngram are for lstm_ctc, and this model is a {spec.rung}; leave them out")
 
     def choose_prior(self, recognizer: Recognizer, charset: Charset, dataset: CharacterDataset) -> Prior | None:
+        return None
+
+    def profile(
+        self, recognizer: Recognizer, charset: Charset, dataset: CharacterDataset, reader: str
+    ) -> Profile | None:
         return None
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:

@@ -20,6 +20,7 @@ from common.data.lines import LineDataset, LineSplit, frames_needed, joined
 from common.errors import UserError
 from common.evaluation.lines import LineEvaluation, evaluate_lines
 from common.evaluation.measure import CER
+from common.evaluation.profile import Profile
 from common.reading.decoding import BEAM_WIDTH
 from common.reading.lines import read_lines
 from common.reading.ngram import Prior
@@ -155,6 +156,12 @@ class Lines:
         if spec.decodes:
             return None
         return choose_prior(recognizer, spec, charset, dataset.train.texts, dataset.validation)
+
+    def profile(self, recognizer: Recognizer, charset: Charset, dataset: LineDataset, reader: str) -> Profile | None:
+        from common.evaluation.profiling import profile_of_lines
+
+        evaluation = evaluate_lines(recognizer, charset, dataset.validation)
+        return profile_of_lines(evaluation, reader=reader, data=dataset.name)
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
         from common.data.line_image import rows_of_text, to_line  # imports Pillow

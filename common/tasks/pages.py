@@ -19,6 +19,7 @@ from common.data.page_dataset import PageDataset, PageSplit, joined
 from common.errors import UserError
 from common.evaluation.finding import FindingEvaluation, evaluate_finder
 from common.evaluation.measure import F1
+from common.evaluation.profile import Profile
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
@@ -110,6 +111,9 @@ class Pages:
             raise UserError(f"--beam and --ngram are for lstm_ctc, and this model is a {spec.rung}; leave them out")
 
     def choose_prior(self, recognizer: Recognizer, charset: Charset, dataset: PageDataset) -> Prior | None:
+        return None
+
+    def profile(self, recognizer: Recognizer, charset: Charset, dataset: PageDataset, reader: str) -> Profile | None:
         return None
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:

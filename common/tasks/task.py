@@ -17,6 +17,7 @@ from common.data.config import DataConfig
 from common.data.dataset import AnyDataset, AnySplit
 from common.evaluation.evaluation import Evaluation
 from common.evaluation.measure import Measure
+from common.evaluation.profile import Profile
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
@@ -115,6 +116,16 @@ class Task(Protocol):
 
     def choose_prior(self, recognizer: Recognizer, charset: Charset, dataset: AnyDataset) -> Prior | None:
         """The character language model of a trained model; None if the model cannot use one."""
+
+    def profile(self, recognizer: Recognizer, charset: Charset, dataset: AnyDataset, reader: str) -> Profile | None:
+        """The profile of the validation split, with which a service compares what comes in; None if there is none.
+
+        Args:
+            recognizer: the trained model.
+            charset: the model's characters.
+            dataset: the data.
+            reader: identity of the model.
+        """
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
         """Bring a person's image to the form of the training images.

@@ -118,6 +118,8 @@ def test_run_folder_holds_all_files_of_a_run(finished: Path) -> None:
     pictures = {"curves.png", "readings.png", "confusion.png"}
     if is_ctc(finished):
         names.add("prior.safetensors")
+    else:  # this model of CTC has learnt too little to read any text
+        names.add("profile.json")
     assert {path.name for path in finished.iterdir()} - {"uncommitted.diff"} == names | pictures
     for name in pictures:
         with Image.open(finished / name) as image:

@@ -26,7 +26,7 @@ def pages_of(count: int, lines: int = 10, seed: int = 0) -> list[PageSigns]:
                 columns=float(rng.normal(22, 3)),
                 ink=float(rng.normal(ink, 0.01)),
                 sharpness=float(rng.normal(0.7, 0.04)),
-                evenness=float(rng.normal(1.0, 0.2)),
+                twins=float(np.clip(rng.normal(0.02, 0.02), 0, 1)),
                 height=float(rng.normal(height, 5)),
             )
             for _ in range(lines)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +62,8 @@ class PageReader:
 
     reader: Reader
     """Reads lines, or characters."""
-    finder_run: Path | None
-    """A run folder or a weights file of `unet`; None for the finder that ships."""
+    open_finder: Callable[[], Recognizer]
+    """Opens the finder of lines, which is not needed for a picture of one line."""
     device: Device
     shipped: bool
     """Whether the reader is the one that ships."""
@@ -85,7 +85,11 @@ class PageReader:
             raise UserError(
                 f"{run} is a {reader.content.spec.rung}, which finds lines and reads none; name it as finder"
             )
-        return cls(reader=reader, finder_run=finder, device=device, shipped=run is None)
+
+        def open_finder() -> Recognizer:
+            return open_recognizer(open_weights(finder or check_shipped(FINDER)), reader.framework, device)[0]
+
+        return cls(reader=reader, open_finder=open_finder, device=device, shipped=run is None)
 
     @classmethod
     def open_for(cls, run: Path | None, framework: str | None, device: Device) -> PageReader:
@@ -267,5 +271,4 @@ class PageReader:
     @cached_property
     def finder(self) -> Recognizer:
         """The finder of lines."""
-        content = open_weights(self.finder_run or check_shipped(FINDER))
-        return open_recognizer(content, self.framework, self.device)[0]
+        return self.open_finder()

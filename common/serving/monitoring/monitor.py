@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.errors import UserError
 from common.evaluation.alarms import Alarm
 from common.evaluation.drift import LOOKS
 from common.evaluation.profile import Profile
@@ -42,6 +43,8 @@ class Monitor:
 
     Args:
         profile: of the reader; None keeps the signs but has nothing to compare them with.
+        profile_file: where it was read from. When that file changes, because the reader was trained again, the profile
+            is read anew, and the window begins anew.
         window: lines of the window; None takes that of the profile.
         model: identity of the model, for messages.
         webhook: is told when an alarm begins or ends.
@@ -54,6 +57,7 @@ class Monitor:
         self,
         profile: Profile | None,
         *,
+        profile_file: Path | None = None,
         window: int | None = None,
         model: str = "",
         webhook: Webhook | None = None,
@@ -63,6 +67,8 @@ class Monitor:
     ) -> None:
         self.profile = profile
         self.model = model
+        self._file = profile_file
+        self._changed = _changed(profile_file)
         self._webhook = webhook
         self._log = None if log is None else SignLog(log)
         self._clock = clock
@@ -97,7 +103,7 @@ class Monitor:
         with self._lock:
             self._window.add(page)
             self._new += max(1, len(page.lines))
-            due = self.profile is not None and self._new >= max(1, self._window.lines // LOOKS)
+            due = self._new >= max(1, self._window.lines // LOOKS)
         if self._log is not None:
             self._log.write(page, self._clock())
         if due and self._background:
@@ -107,9 +113,10 @@ class Monitor:
     # --- comparing
     def look(self) -> list[Alert]:
         """Compare the window with the profile now; the alarms that have begun or ended."""
-        if self.profile is None:
-            return []
         with self._looking:
+            self._read_anew()
+            if self.profile is None:
+                return []
             with self._lock:
                 pages, self._new = self._window.pages(), 0
             figures = drift_figures(self.profile, pages)
@@ -127,6 +134,29 @@ class Monitor:
             if self._webhook is not None:
                 self._webhook.send(self._key(change), self._message(change, figures))
         return changes
+
+    def _read_anew(self) -> None:
+        """Read the profile again if its file has changed."""
+        changed = _changed(self._file)
+        if self._file is None or changed == self._changed:
+            return
+        self._changed = changed
+        try:
+            profile = Profile.load(self._file)
+        except UserError as error:  # it may be about to be written
+            _LOG.warning("the profile is not read anew: %s", error)
+            return
+        with self._lock:
+            self.profile, self._window, self._figures = profile, Window(self._window.lines), None
+            self._history.clear()
+            self._new = 0
+
+    @property
+    def open_paths(self) -> tuple[str, ...]:
+        """Addresses that need no token, because they show nothing that was read."""
+        from common.serving.monitoring.routes import OPEN_PATHS
+
+        return OPEN_PATHS
 
     def close(self) -> None:
         """Stop looking, and tell what waits once more."""
@@ -185,7 +215,7 @@ class Monitor:
         """The routes `/monitor` and `/v1/monitor`."""
         from common.serving.monitoring.routes import router_of
 
-        return router_of(self)
+        return router_of(self.report)
 
     def _key(self, change: Alert) -> str:
         return f"{self.model or 'reader'}-{int(change.since)}-{change.number}-{change.state}"
@@ -226,6 +256,13 @@ class SignLog:
                 file.write(row + "\n")
         except OSError as error:
             _LOG.warning("cannot write the log of signs (%s)", error.strerror)
+
+
+def _changed(path: Path | None) -> int | None:
+    try:
+        return None if path is None else path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _private(path: str, flags: int) -> int:
