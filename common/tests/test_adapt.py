@@ -304,3 +304,26 @@ def test_too_few_own_lines_are_refused(
 def test_model_that_reads_no_lines_is_refused(own: Path, finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which reads no lines"):
         fourhands.adapt(own, out=tmp_path / "run", start_from=finished)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hold_out": 1}, "hold_out is 1; it must be at least 2"),
+        ({"lines": (16, -1)}, "--lines has -1"),
+        ({"precision": "bfloat16"}, "numpy trains in float32 and not in bfloat16"),
+        ({"framework": "nupmy"}, "did you mean 'numpy'"),
+    ],
+)
+def test_wrong_options_are_refused(
+    own: Path, start: Path, tmp_path: Path, cache: None, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        fourhands.adapt(own, out=tmp_path / "run", start_from=start, **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("rung", "what"), [("unet", "finds lines"), ("mlp", "reads characters")])
+def test_pages_are_held_out_for_lines_only(rung: str, what: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--data.hold-out is for .*{what}"):
+        fourhands.train(rung, out=tmp_path / "run", data_config={"hold_out": 5})
