@@ -92,8 +92,8 @@ def build(environment: Mapping[str, str]) -> Handler:
 def _limit_threads(environment: Mapping[str, str]) -> None:
     """Let NumPy, which is imported later, use as many threads as there are processors.
 
-    Lambda shows two processors, but gives less than one below 1,769 MB. Threads that wait for each other then took
-    twenty times as long as one thread.
+    Lambda shows two processors, but gives less than one below 1,769 MB. Threads that wait for each other then take
+    several times as long as one thread.
     """
     memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     threads = max(1, int(memory) // _MEGABYTES_A_PROCESSOR) if memory.isdigit() else 1

@@ -133,7 +133,7 @@ class Frame:
 
 def _check_head(scope: Scope) -> None:
     """Refuse long headers that came in one piece: h11 limits only those that are not complete yet."""
-    size = len(scope.get("raw_path", b"")) + len(scope["query_string"])
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if size + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
         raise Problem(
             "long-head",
