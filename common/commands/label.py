@@ -49,5 +49,6 @@ class Label:
             print(sentence)
         done = sum(row["state"] == "corrected" for row in labels.listing())
         print(f"{self.folder}: {len(labels):,} pictures, {done:,} of them corrected")
-        print(f"open http://localhost:{self.port} in a browser; Ctrl+C ends", flush=True)
+        address = f"http://localhost:{self.port}" if self.port else "the address below"
+        print(f"open {address} in a browser; Ctrl+C ends", flush=True)
         return serve(config, labels=labels)

@@ -203,6 +203,8 @@ def test_adapted_run_is_an_ordinary_run(own: Path, start: Path, tmp_path: Path, 
     assert [row["lines"] for row in result["curve"]] == [0, 5, 16, 30]
     assert (result["own_lines"], result["examples"], result["test_pages"]) == (30, 6, 1)
     assert result["new_characters"] == "ñ"
+    low, high = result["curve"][0]["cer_interval"]
+    assert low < high, "the interval is over lines, because there is one page only"
     names = {path.name for path in out.iterdir()}
     assert names >= {"config.json", "weights.safetensors", "prior.safetensors", "metrics.jsonl", "result.json"}
     assert names >= {"adaptation.json", "adaptation.png", "curves.png", "readings.png", "predictions.npz"}
@@ -235,7 +237,7 @@ def test_first_row_is_the_reader_before(own: Path, start: Path, tmp_path: Path, 
 def test_training_that_only_harms_keeps_the_weights_before(
     own: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: None
 ) -> None:
-    harmful = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-12)
+    harmful = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-2)
 
     def worse(*arguments: Any) -> Any:
         seen = evaluate(*arguments)
@@ -302,3 +304,26 @@ def test_too_few_own_lines_are_refused(
 def test_model_that_reads_no_lines_is_refused(own: Path, finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which reads no lines"):
         fourhands.adapt(own, out=tmp_path / "run", start_from=finished)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hold_out": 1}, "hold_out is 1; it must be at least 2"),
+        ({"lines": (16, -1)}, "--lines has -1"),
+        ({"precision": "bfloat16"}, "numpy trains in float32 and not in bfloat16"),
+        ({"framework": "nupmy"}, "did you mean 'numpy'"),
+    ],
+)
+def test_wrong_options_are_refused(
+    own: Path, start: Path, tmp_path: Path, cache: None, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        fourhands.adapt(own, out=tmp_path / "run", start_from=start, **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("rung", "what"), [("unet", "finds lines"), ("mlp", "reads characters")])
+def test_pages_are_held_out_for_lines_only(rung: str, what: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--data.hold-out is for .*{what}"):
+        fourhands.train(rung, out=tmp_path / "run", data_config={"hold_out": 5})

@@ -283,7 +283,8 @@ class _Job:
             chosen, texts = Chosen(epoch=0, rates={}, weights=recognizer.export_weights()), []
         seconds = time.perf_counter() - began
         prior = self._prior(texts)
-        charset, test = self.dataset.charset, self.dataset.test
+        # intervals by lines: the pages are by one writer, and there may be one page only
+        charset, test = self.dataset.charset, replace(self.dataset.test, writers_N=None)
         plain = self.task.evaluate(recognizer, charset, test, charset)
         search = None if prior is None else Search(beam=BEAM, prior=prior)
         searched = plain if search is None else self.task.evaluate(recognizer, charset, test, charset, search)
