@@ -302,6 +302,15 @@ def judge_all(cache: Path, test: bool) -> None:
         if path.exists():
             say(f"{name}: {noticed(profile, load(path).pages, alarm)}\n")
     for name, watched in splits.items():
+        # what `darker` and `upside down` change, if they are not read: the lines of the reader are relative to the paper
+        dark = [
+            replace(page, brightness=0.55 * (page.brightness or 0), contrast=0.55 * (page.contrast or 0))
+            for page in watched.pages
+        ]
+        turned = [replace(page, upside_down=True) for page in watched.pages]
+        say(f"darker, from the signs of {name}: {noticed(profile, dark, 'darker')}\n")
+        say(f"upside down, from the signs of {name}: {noticed(profile, turned, 'upside_down')}\n")
+    for name, watched in splits.items():
         ones = [noticed(profile, pages, "one_writer") for _, pages in by_writer(watched)]
         raised = sum(first is not None for first, _ in ones)
         any_ = sum(bool(alarms) for _, alarms in ones)
