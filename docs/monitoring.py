@@ -302,7 +302,7 @@ def judge_all(cache: Path, test: bool) -> None:
         if path.exists():
             say(f"{name}: {noticed(profile, load(path).pages, alarm)}\n")
     for name, watched in splits.items():
-        # what `darker` and `upside down` change, if they are not read: the lines of the reader are relative to the paper
+        # what the two change, without reading again: the images of lines are relative to the paper
         dark = [
             replace(page, brightness=0.55 * (page.brightness or 0), contrast=0.55 * (page.contrast or 0))
             for page in watched.pages

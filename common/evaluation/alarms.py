@@ -120,7 +120,6 @@ CAUSES: tuple[Cause, ...] = (
             "columns",
             "ink",
             "sharpness",
-            "twins",
             "contrast",
             "confidence",
         ),

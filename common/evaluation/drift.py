@@ -45,7 +45,8 @@ ROUNDS = 300
 _HANDS = ("confidence", "ink", "sharpness", "height", "columns", "characters")
 """Signs that differ from writer to writer."""
 _FEWEST_LINES, _FEWEST_PAGES = 3, 5  # of a page, and of a window, whose variety is measured
-_FREEDOM = 10  # degrees of freedom: the deviation of means is that of few writers
+_UNSURE = 1.5  # factor of a deviation that was measured on one split: on its halves, 6 of 200 windows raised an alarm
+_FREEDOM = 10  # degrees of freedom of the mean, which is that of few writers
 _FREQUENT = 40  # characters that are compared one by one; all others are one bin
 
 
@@ -324,6 +325,8 @@ def _statistic(profile: Profile, name: str, now: Measured) -> tuple[Finding, boo
         p = float(norm.cdf((value - null.mean) / (null.deviation * wider**0.5)))
     else:
         mean, deviation = null.mean, null.deviation
+        if name == "together":
+            deviation *= _UNSURE
         if name == "characters_read":  # in proportion to 1 ÷ lines
             mean, deviation, changed = mean * wider, deviation * wider, value
         p = float(gamma.sf(value, (mean / deviation) ** 2, scale=deviation**2 / mean))

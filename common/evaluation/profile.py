@@ -162,7 +162,7 @@ class Profile:
         """
         content = {"format": FORMAT, **asdict(self)}
         text = json.dumps(_rounded(content), ensure_ascii=False, separators=(",", ":"))
-        write_atomically(path, text.replace(',"', ',\n"').encode() + b"\n")
+        write_atomically(path, text.encode() + b"\n")
 
     @classmethod
     def load(cls, path: Path) -> Profile:

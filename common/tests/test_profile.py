@@ -59,6 +59,7 @@ def test_profile_counts_what_it_has_seen(tmp_path: Path) -> None:
     pages = pages_of(12)
     pages[3] = replace(pages[3], lines=(), characters={}, empty=True)
     pages[4] = replace(pages[4], upside_down=True)
+    pages[5] = replace(pages[5], characters={**pages[5].characters, ",": 3, '"': 2, "\\": 1, "é": 4})
     profile = make_profile(Measured.of(pages), reader="abc", data="pages", writers=5)
     assert (profile.pages, profile.lines, profile.writers) == (12, 110, 5)
     assert profile.shares == {"empty": 1, "upside_down": 1}

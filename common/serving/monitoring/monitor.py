@@ -215,7 +215,7 @@ class Monitor:
         """The routes `/monitor` and `/v1/monitor`."""
         from common.serving.monitoring.routes import router_of
 
-        return router_of(self)
+        return router_of(self.report)
 
     def _key(self, change: Alert) -> str:
         return f"{self.model or 'reader'}-{int(change.since)}-{change.number}-{change.state}"

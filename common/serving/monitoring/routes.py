@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,15 +12,18 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from common.report.drift import body, style
 from common.report.drift_charts import history_chart
-from common.serving.monitoring.monitor import Monitor
 
 FOLDER = Path(__file__).parent
 OPEN_PATHS = ("/monitor", "/monitor/style.css", "/monitor/monitor.js")
 """Paths that show nothing that was read: the page asks `/v1/monitor` for it, with the token."""
 
 
-def router_of(monitor: Monitor) -> APIRouter:
-    """The routes of a monitor."""
+def router_of(report_now: Callable[[], dict[str, Any]]) -> APIRouter:
+    """The routes of a monitor.
+
+    Args:
+        report_now: see `Monitor.report`.
+    """
     router = APIRouter()
     page = (FOLDER / "monitor.html").read_text(encoding="utf-8")
     script = (FOLDER / "monitor.js").read_text(encoding="utf-8")
@@ -43,7 +47,7 @@ def router_of(monitor: Monitor) -> APIRouter:
 
         `format=html` answers the part of a page that shows it.
         """
-        found = monitor.report()
+        found = report_now()
         if format == "html":
             return HTMLResponse(await run_in_threadpool(fragment, found))
         return JSONResponse(found)

@@ -58,7 +58,8 @@ def server(profile: Any, pages: Any) -> Iterator[PageServer]:  # noqa: F811
 @pytest.mark.parametrize("width", [390, 1200])
 def test_the_page_shows_alarms_signs_and_plots(width: int, browser: Browser, server: PageServer) -> None:
     server.reset({})
-    with tab(browser, server.url + "monitor", viewport={"width": width, "height": 900}) as page:
+    with tab(browser, server.url, failures=True, viewport={"width": width, "height": 900}) as page:
+        page.goto(server.url + "monitor")
         page.wait_for_selector(".alarms")
         assert "darker" in page.inner_text(".alarms")
         assert page.locator("tr.alarm").count() >= 1
@@ -74,7 +75,8 @@ def test_the_page_shows_alarms_signs_and_plots(width: int, browser: Browser, ser
 def test_the_page_asks_for_the_token_of_the_tab(browser: Browser, server: PageServer) -> None:
     server.reset({})
     server.token = TOKEN
-    with tab(browser, server.url + "monitor", failures=True) as page:
+    with tab(browser, server.url, failures=True) as page:
+        page.goto(server.url + "monitor")
         page.wait_for_function("document.getElementById('state').textContent.includes('token')")
         assert page.locator(".alarms").count() == 0
         page.evaluate(f"sessionStorage.setItem('fourhands.token', {json.dumps(TOKEN)})")
