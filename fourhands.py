@@ -142,6 +142,7 @@ def train(
     data_config: DataConfig | Mapping[str, Any] | None = None,
     start_from: AnyPath | None = None,
     record: Sequence[str] = (),
+    record_group: str | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Train a model and keep it in a run folder.
@@ -159,7 +160,8 @@ def train(
         data_config: which examples to use: a configuration, or the fields that differ from the defaults.
         start_from: a run folder or a weights file with initial weights: of the same rung and sizes with any charset, or
             of the other rung that reads lines, whose stem is used.
-        record: recorders besides metrics.jsonl: tensorboard, wandb.
+        record: recorders besides metrics.jsonl: tensorboard, wandb, mlflow.
+        record_group: group of the run in Weights & Biases and MLflow, such as the name of a sweep.
         resume: continue an interrupted run; the other arguments must be as before.
 
     Returns:
@@ -181,6 +183,7 @@ def train(
         data_config=_filled(DataConfig(), data_config, "data_config"),
         start_from=None if start_from is None else Path(start_from),
         record=record,
+        group=record_group,
         resume=resume,
     )
     return session.run()
@@ -196,6 +199,7 @@ def adapt(
     lines: Sequence[int] = LINES,
     hold_out: int = HOLD_OUT,
     seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> dict[str, Any]:
     """Fine-tune a reader of lines on own pages, and measure its errors against the number of own lines.
 
@@ -208,6 +212,7 @@ def adapt(
         lines: numbers of own lines to measure. All lines are always measured too, and the run keeps that reader.
         hold_out: every Nth page is held out for the test.
         seed: seed of the order of the lines, dropout and augmentation.
+        precision: of the matrix products in training; bfloat16 is for PyTorch only.
 
     Returns:
         The content of result.json. `curve` has a row for each number of lines: `lines`, `cer` and its interval with the
@@ -226,6 +231,7 @@ def adapt(
         lines=lines,
         hold_out=hold_out,
         seed=seed,
+        precision=precision,
     )
     return adaptation.run()
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -76,6 +78,19 @@ class PageBatch:
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The arguments of a loss."""
         return self.images_BHW1, self.sizes_B2, self.targets_BhwM, self.counts_Bhw
+
+
+AnyOne = TypeVar("AnyOne", bound=Batch | LineBatch | PageBatch)
+
+
+def split(batch: AnyOne, parts: int) -> list[AnyOne]:
+    """The examples in their order, in `parts` batches whose sizes differ by at most one. Each keeps its padding."""
+    examples = len(batch.images_BHW1)
+    bounds = [examples * i // parts for i in range(parts + 1)]
+    arrays = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return [
+        replace(batch, **{name: array[first:end] for name, array in arrays.items()}) for first, end in pairwise(bounds)
+    ]
 
 
 def to_float(images_NHW: UInt8[np.ndarray, "N H W"]) -> Float[np.ndarray, "N H W 1"]:

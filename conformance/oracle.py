@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +20,8 @@ from common.spec import CNNSpec, MLPSpec, Spec
 Image = list[list[list[float]]]  # row, column, channel
 
 EPSILON_HAT = frozenset({"keras"})
-"""Implementations whose AdamW adds epsilon before the bias correction: the form with ε̂ at the end of section 2 of
-Kingma & Ba 2015. The others add it after the correction, as algorithm 1 there does."""
+"""Implementations whose AdamW and Adam add epsilon before the bias correction: the form with ε̂ at the end of section 2
+of Kingma & Ba 2015. The others add it after the correction, as algorithm 1 there does."""
 
 
 def logits(
@@ -96,42 +97,75 @@ def train(
     config: TrainConfig,
     weights: Mapping[str, np.ndarray],
     batches: list[Batch],
-    gradients_of: Callable[[Mapping[str, np.ndarray], Batch], dict[str, np.ndarray]],
+    gradients_of: Callable[[Mapping[str, np.ndarray], Batch], tuple[float, dict[str, np.ndarray]]],
     statistics_of: Callable[[Mapping[str, np.ndarray], Batch], dict[str, np.ndarray]],
+    terms_of: Callable[[Batch], int],
     *,
     epsilon_hat: bool = False,
-) -> dict[str, np.ndarray]:
-    """The weights after one update per batch, from the optimizers' published formulas.
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    """The weights after one update per batch, from the optimizers' published formulas, and the loss of each step.
 
-    `statistics_of` returns the running statistics after a step, which have no gradient. `epsilon_hat` adds AdamW's
-    epsilon before the bias correction, see `EPSILON_HAT`.
+    Args:
+        config: how to train.
+        weights: the weights before the first step.
+        batches: the batch of each step.
+        gradients_of: loss and gradients of a batch.
+        statistics_of: the running statistics after a batch; they have no gradient.
+        terms_of: the number that the loss of a batch is divided by.
+        epsilon_hat: adds the epsilon of AdamW and Adam before the bias correction, see `EPSILON_HAT`.
 
-    Sources: Loshchilov & Hutter 2019, algorithm 2 (AdamW); Pascanu et al. 2013 (clipping);
-    Smith & Topin 2019 (one cycle).
+    With `config.accumulate`, sums and numbers of terms are added up over the parts of a batch, and divided once.
+
+    Sources: Loshchilov & Hutter 2019, algorithm 2 (AdamW); Kingma & Ba 2015, algorithm 1 (Adam); Sutskever et al. 2013
+    (momentum and Nesterov's); Tieleman & Hinton 2012 (RMSprop); Pascanu et al. 2013 (clipping); Smith & Topin 2019 (one
+    cycle).
     """
     w = {name: np.array(array, np.float64) for name, array in weights.items()}
     first = {name: np.zeros_like(array) for name, array in w.items()}
     second = {name: np.zeros_like(array) for name, array in w.items()}
+    losses = []
     for step, batch in enumerate(batches):
-        g = gradients_of(w, batch)
+        above, below, g = 0.0, 0, {}
+        for part in _parts(batch, config.accumulate):
+            part_loss, part_gradients = gradients_of(w, part)
+            above, below = above + part_loss * max(1, terms_of(part)), below + terms_of(part)
+            for name, part_gradient in part_gradients.items():
+                g[name] = g.get(name, 0.0) + part_gradient * max(1, terms_of(part))
+            w |= statistics_of(w, part)
+        losses.append(above / max(1, below))
+        g = {name: total / max(1, below) for name, total in g.items()}
         norm = math.sqrt(sum(float(np.square(gradient).sum()) for gradient in g.values()))
         shrink = config.clip_norm / norm if config.clip_norm and norm > config.clip_norm else 1.0
         rate = _rate(config, step, len(batches))
-        w |= statistics_of(w, batch)
         for name in g:
             gradient = shrink * g[name]
-            if config.optimizer == "sgd":
+            if config.optimizer in ("sgd", "sgd_nesterov"):
                 first[name] = 0.9 * first[name] + gradient
-                w[name] = w[name] - rate * first[name]
+                ahead = config.optimizer == "sgd_nesterov"
+                w[name] = w[name] - rate * (gradient + 0.9 * first[name] if ahead else first[name])
+                continue
+            if config.optimizer == "rmsprop":
+                second[name] = 0.9 * second[name] + 0.1 * gradient**2
+                w[name] = w[name] - rate * gradient / (np.sqrt(second[name]) + 1e-8)
                 continue
             first[name] = 0.9 * first[name] + 0.1 * gradient
             second[name] = 0.999 * second[name] + 0.001 * gradient**2
             mean, square = first[name] / (1 - 0.9 ** (step + 1)), second[name] / (1 - 0.999 ** (step + 1))
             # √v + ε̂, divided by the correction √(1 - β₂^t), is √(corrected v) + ε̂ / √(1 - β₂^t)
             epsilon = 1e-8 / math.sqrt(1 - 0.999 ** (step + 1)) if epsilon_hat else 1e-8
-            decay = config.weight_decay if name.endswith("kernel") else 0.0
+            decay = config.weight_decay if name.endswith("kernel") and config.optimizer == "adamw" else 0.0
             w[name] = w[name] - rate * (mean / (np.sqrt(square) + epsilon) + decay * w[name])
-    return w
+    return w, losses
+
+
+def _parts(batch: Batch, count: int) -> list[Batch]:
+    """Consecutive examples, in parts whose sizes differ by at most one."""
+    parts, first, size = [], 0, len(batch.images_BHW1)
+    for i in range(1, count + 1):
+        chosen = list(range(first, i * size // count))
+        parts.append(replace(batch, **{name: array[chosen] for name, array in vars(batch).items()}))
+        first = i * size // count
+    return parts
 
 
 def _rate(config: TrainConfig, step: int, steps: int) -> float:

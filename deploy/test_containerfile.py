@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "deploy" / "Containerfile"
@@ -76,8 +78,11 @@ def test_the_base_is_pinned_by_its_tag() -> None:
 
 
 def test_requirements_are_those_of_the_constraints() -> None:
-    constraints, required = pinned("constraints.txt"), pinned("deploy/requirements.txt")
-    assert {name: constraints.get(name) for name in required} == required
+    constraints = pinned("constraints.txt")
+    for file in ("requirements.txt", "requirements-monitor.txt", "lambda/requirements.txt"):
+        required = pinned(f"deploy/{file}")
+        assert required
+        assert {name: constraints.get(name) for name in required} == required
 
 
 # --- every command, in a bare environment
@@ -192,7 +197,10 @@ def test_the_build_context_holds_what_the_wheel_is_built_from_and_no_more() -> N
     packages = {"common", "conformance", "impl_jax", "impl_keras", "impl_numpy", "impl_pytorch"}
     files = {"LICENSE", "MANIFEST.in", "README.md", "constraints.txt", "fourhands.py", "pyproject.toml"}
     assert tops == packages | files | {"deploy"}
-    assert [name for name in context() if name.startswith("deploy")] == ["deploy/requirements.txt"]
+    assert [name for name in context() if name.startswith("deploy")] == [
+        "deploy/requirements-monitor.txt",
+        "deploy/requirements.txt",
+    ]
     assert not [name for name in context() if "/tests/" in name]
 
 
@@ -235,16 +243,16 @@ def serving(built: Build) -> Iterator[tuple[Build, str, dict[str, tuple[int, int
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(3000):
             assert process.poll() is None, (built.root.parent / "log").read_text()
             if status(f"{address}/readyz") == 200:
                 break
             time.sleep(0.1)
         else:
-            pytest.fail("not ready within a minute:\n" + (built.root.parent / "log").read_text())
+            pytest.fail("not ready:\n" + (built.root.parent / "log").read_text())
         yield built, address, before
         process.send_signal(getattr(signal, last["STOPSIGNAL"]))
-        assert process.wait(30) == 0, (built.root.parent / "log").read_text()
+        assert process.wait(60) == 0, (built.root.parent / "log").read_text()
     finally:
         process.kill()
         process.wait()
@@ -264,10 +272,13 @@ def status(url: str) -> int:
 @pytest.mark.full("container file")
 def test_every_command_runs_and_the_service_reads(serving: tuple[Build, str, dict[str, tuple[int, int]]]) -> None:
     built, address, before = serving
-    page = (ROOT / "docs" / "images" / "page.jpg").read_bytes()
+    content = io.BytesIO()
+    with Image.open(ROOT / "docs" / "images" / "page.jpg") as picture:
+        picture.crop((0, 0, picture.width // 2, picture.height // 3)).save(content, "jpeg")
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "image/jpeg"}
-    with urllib.request.urlopen(urllib.request.Request(f"{address}/v1/read", page, headers), timeout=120) as response:
-        assert len(json.load(response)["text"].splitlines()) > 10
+    request = urllib.request.Request(f"{address}/v1/read", content.getvalue(), headers)
+    with urllib.request.urlopen(request, timeout=300) as response:
+        assert len(json.load(response)["lines"]) > 2
     assert status(f"{address}/v1/model") == 401, "the token is needed"
     after = tree(built.root)
     assert {name: after[name] for name in after if before.get(name) != after[name]} == {}, "nothing is written"
@@ -293,8 +304,8 @@ def test_the_health_check_tells_a_living_service_from_none(
 
 @pytest.mark.full("container file")
 def test_what_is_installed_is_small(built: Build) -> None:
-    size = sum(path.lstat().st_size for path in (built.root / "opt").rglob("*"))
+    size = sum(path.lstat().st_size for path in (built.root / "opt").rglob("*") if not path.is_dir())
     assert size <= MOST_MEGABYTES * 1_000_000
     names = {path.name for path in built.root.glob("opt/fourhands/lib/*/site-packages/*")}
-    assert "numpy" in names
-    assert not names & {"scipy", "matplotlib", "pip", "torch", "jax", "keras"}
+    assert {"numpy", "scipy"} <= names
+    assert not names & {"matplotlib", "pip", "torch", "jax", "keras"}

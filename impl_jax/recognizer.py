@@ -130,12 +130,21 @@ class JaxRecognizer:
     def fit(self, run: TrainingRun) -> None:
         with full_precision(self.dtype):
             epochs = train.fit(
-                self.params, self.statistics, run, graphdef=self.graphdef, loss_fn=self.loss_fn, device=self.device
+                self.params,
+                self.statistics,
+                run,
+                spec=self.spec,
+                graphdef=self.graphdef,
+                loss_fn=self.loss_fn,
+                device=self.device,
             )
             for state in epochs:
                 # copies, because the next step donates the state's own buffers
                 self.params, self.statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
-                run.epoch_done(self, train.to_flat(state))
+                if run.look_due:
+                    run.look(self)
+                else:
+                    run.epoch_done(self, train.to_flat(state))
 
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, UNetSpec):

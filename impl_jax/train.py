@@ -15,8 +15,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM
+from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, RMSPROP_DECAY, RMSPROP_EPSILON
 from common.recognizer import State, TrainingRun
+from common.spec import Spec
+from common.training.accumulate import micro_batches
 from impl_jax.device import COMPILER_OPTIONS
 
 
@@ -50,24 +52,94 @@ def train_step(
 
     The learning rate is an argument, so that all runs share one compilation per optimizer and batch shape.
     """
+    # drawn from (seed, step) alone, so that a resumed run drops the same units
+    rngs = nnx.Rngs(dropout=jax.random.fold_in(key, state.step))
+    loss, statistics, gradients = gradients_of(state, batch, rngs, graphdef, loss_fn)
+    return update(state._replace(statistics=statistics), gradients, rate, optimizer), loss
+
+
+@partial(
+    jax.jit,
+    static_argnames=("graphdef", "loss_fn"),
+    donate_argnames="total",
+    compiler_options=COMPILER_OPTIONS,
+)
+def micro_step(
+    state: TrainState,
+    total: tuple[Float[Array, ""], PyTree, PyTree] | None,
+    batch: tuple[Array, ...],
+    share: Float[Array, ""],
+    key: Key[Array, ""],
+    part: Int[Array, ""],
+    *,
+    graphdef: nnx.GraphDef[Any],
+    loss_fn: Callable[..., Float[Array, ""]],
+) -> tuple[Float[Array, ""], PyTree, PyTree]:
+    """Loss, statistics and gradients of a step, up to and including one of its micro-batches.
+
+    Args:
+        state: what the step starts from.
+        total: the result for the micro-batches before; None for the first one.
+        batch: the micro-batch.
+        share: its share in the loss of the step, see `common.training.accumulate`.
+        key: of the run.
+        part: number of the micro-batch in the step, from 0.
+        graphdef: the model without its arrays.
+        loss_fn: the rung's loss.
+    """
+    rngs = nnx.Rngs(dropout=jax.random.fold_in(jax.random.fold_in(key, state.step), part))
+    before = state if total is None else state._replace(statistics=total[1])
+    loss, statistics, gradients = gradients_of(before, batch, rngs, graphdef, loss_fn)
+    loss, gradients = jax.tree.map(lambda x: x * share.astype(x.dtype), (loss, gradients))
+    if total is not None:
+        loss, gradients = jax.tree.map(jnp.add, (total[0], total[2]), (loss, gradients))
+    return loss, statistics, gradients
+
+
+@partial(jax.jit, static_argnames="optimizer", donate_argnames="state", compiler_options=COMPILER_OPTIONS)
+def accumulated_update(
+    state: TrainState,
+    statistics: PyTree,
+    gradients: PyTree,
+    rate: Float[Array, ""],
+    *,
+    optimizer: optax.GradientTransformation,
+) -> TrainState:
+    """The next state, from the gradients that `micro_step` added up."""
+    return update(state._replace(statistics=statistics), gradients, rate, optimizer)
+
+
+def gradients_of(
+    state: TrainState,
+    batch: tuple[Array, ...],
+    rngs: nnx.Rngs,
+    graphdef: nnx.GraphDef[Any],
+    loss_fn: Callable[..., Float[Array, ""]],
+) -> tuple[Float[Array, ""], PyTree, PyTree]:
+    """Loss, running statistics and gradients of a batch."""
 
     def loss_of(params: PyTree) -> tuple[Float[Array, ""], PyTree]:
-        # drawn from (seed, step) alone, so that a resumed run drops the same units
-        rngs = nnx.Rngs(dropout=jax.random.fold_in(key, state.step))
         model = nnx.merge(graphdef, params, state.statistics, copy=True)
         loss = loss_fn(model, *batch, rngs)
         return loss, nnx.state(model, nnx.BatchStat)  # moved by the forward pass
 
     (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    return loss, statistics, gradients
+
+
+def update(
+    state: TrainState, gradients: PyTree, rate: Float[Array, ""], optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state after one update of the parameters."""
     opt_state = optax.tree.set(state.opt_state, learning_rate=rate)
     updates, opt_state = optimizer.update(gradients, opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(params, statistics, opt_state, state.step + 1), loss
+    return TrainState(params, state.statistics, opt_state, state.step + 1)
 
 
 @cache  # one object per set of arguments, because jit compiles a step for each optimizer object
 def make_optimizer(name: str, weight_decay: float, clip_norm: float) -> optax.GradientTransformation:
-    """Clipping, then AdamW or SGD with momentum. The state holds the learning rate, which each step sets."""
+    """Clipping, then the named optimizer. The state holds the learning rate, which each step sets."""
 
     def with_rate(learning_rate: Float[Array, ""]) -> optax.GradientTransformation:
         if name == "adamw":
@@ -79,8 +151,12 @@ def make_optimizer(name: str, weight_decay: float, clip_norm: float) -> optax.Gr
                 weight_decay=weight_decay,
                 mask=lambda params: jax.tree.map(lambda w: w.ndim > 1, params),  # kernels, not biases
             )
+        elif name == "adam":
+            optimizer = optax.adam(learning_rate, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON)
+        elif name == "rmsprop":  # by default, optax adds epsilon inside the root
+            optimizer = optax.rmsprop(learning_rate, RMSPROP_DECAY, RMSPROP_EPSILON, eps_in_sqrt=False)
         else:
-            optimizer = optax.sgd(learning_rate, MOMENTUM)
+            optimizer = optax.sgd(learning_rate, MOMENTUM, nesterov=name == "sgd_nesterov")
         return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
 
     return optax.inject_hyperparams(with_rate)(learning_rate=0.0)
@@ -91,11 +167,12 @@ def fit(
     statistics: PyTree,
     run: TrainingRun,
     *,
+    spec: Spec,
     graphdef: nnx.GraphDef[Any],
     loss_fn: Callable[..., Float[Array, ""]],
     device: jax.Device,
 ) -> Iterator[TrainState]:
-    """Train, and yield the state at the end of each epoch.
+    """Train, and yield the state at the end of each epoch, and after each step with `run.look_due`.
 
     The next step donates the buffers of that state: copy what must outlive it.
     """
@@ -107,12 +184,22 @@ def fit(
     # copies, because the first step donates these buffers too, and `params` belong to the caller
     state, key = jax.device_put((state, key), device, may_alias=False)
     step = partial(train_step, graphdef=graphdef, loss_fn=loss_fn, optimizer=optimizer)
+    part_step = partial(micro_step, graphdef=graphdef, loss_fn=loss_fn)
 
     for epoch in run.epochs():
         for batch in run.batches(epoch):
             rate = run.learning_rates_S[run.step]
-            state, loss = step(state, batch.arrays, rate, key)
+            if run.config.accumulate == 1:
+                state, loss = step(state, batch.arrays, rate, key)
+            else:
+                total = None
+                for i, (part, share) in enumerate(micro_batches(spec, batch, run.config.accumulate)):
+                    total = part_step(state, total, part.arrays, jnp.asarray(share), key, jnp.int32(i))
+                loss, statistics, gradients = total
+                state = accumulated_update(state, statistics, gradients, rate, optimizer=optimizer)
             run.step_done(loss)  # still on the device: fetching it here would wait for the step
+            if run.look_due:
+                yield state
         yield state
 
 

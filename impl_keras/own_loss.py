@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import keras
-from keras import ops
+from keras import backend, ops
 
 from common.recognizer import DType
 from common.spec import Spec, spec_from_dict, spec_to_dict
@@ -44,9 +44,13 @@ class OwnLossModel(keras.Model):
         training: bool = True,
     ) -> Array:
         """The loss of a batch, which Keras asks for in every step."""
+        weight = None
+        if sample_weight is not None and backend.is_float_dtype(sample_weight.dtype):
+            # of a micro-batch, see `train.weighted`: one weight for all its examples or pixels that count
+            weight, sample_weight = ops.max(sample_weight), ops.sign(sample_weight)
         loss = self.batch_loss(x, y, y_pred, sample_weight)
         self.step_loss.update_state(loss)
-        return loss
+        return loss if weight is None else loss * weight
 
 
 @keras.saving.register_keras_serializable("fourhands")

@@ -1,10 +1,18 @@
-"""AdamW, SGD with momentum and gradient clipping; all of them work in place."""
+"""The optimizers and gradient clipping; all of them work in place."""
 
 from __future__ import annotations
 
 import math
 
-from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
+from common.config import (
+    ADAM_BETA1,
+    ADAM_BETA2,
+    ADAM_EPSILON,
+    MOMENTUM,
+    RMSPROP_DECAY,
+    RMSPROP_EPSILON,
+    TrainConfig,
+)
 from impl_numpy.device import Array, namespace
 
 
@@ -16,10 +24,26 @@ def clip_by_global_norm(gradients: dict[str, Array], max_norm: float) -> None:
             gradient *= max_norm / norm
 
 
-class SGD:
-    """v ← momentum · v + g; w ← w - rate · v."""
+def add_scaled(total: dict[str, Array], gradients: dict[str, Array], share: float) -> None:
+    """Scale the gradients of a micro-batch and add them to `total`, which starts empty. Both change in place."""
+    for name, gradient in gradients.items():
+        if share != 1:  # a whole batch: its gradients are the total
+            gradient *= share
+        if name in total:
+            total[name] += gradient
+        else:
+            total[name] = gradient
 
-    def __init__(self, weights: dict[str, Array]) -> None:
+
+class SGD:
+    """v ← momentum · v + g; w ← w - rate · v. Nesterov's looks ahead: w ← w - rate · (g + momentum · v).
+
+    The weights that are stored are those at which the gradient is taken. Source: Sutskever et al. 2013, who store the
+    point from which the step looks ahead.
+    """
+
+    def __init__(self, weights: dict[str, Array], *, nesterov: bool) -> None:
+        self.nesterov = nesterov
         self.slots = {f"velocity/{name}": namespace(w).zeros_like(w) for name, w in weights.items()}
 
     def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:
@@ -28,11 +52,14 @@ class SGD:
             velocity = self.slots[f"velocity/{name}"]
             velocity *= MOMENTUM
             velocity += gradients[name]
-            w -= rate * velocity
+            w -= rate * (gradients[name] + MOMENTUM * velocity if self.nesterov else velocity)
 
 
 class AdamW:
-    """Adam with decoupled weight decay, which acts on kernels only. Source: Loshchilov & Hutter 2019."""
+    """Adam with decoupled weight decay, which acts on kernels only. Without weight decay it is Adam.
+
+    Sources: Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
+    """
 
     def __init__(self, weights: dict[str, Array], weight_decay: float) -> None:
         self.weight_decay = weight_decay
@@ -53,6 +80,24 @@ class AdamW:
             w -= rate * (m / correction1) / (namespace(v).sqrt(v / correction2) + ADAM_EPSILON)
 
 
-def optimizer_for(config: TrainConfig, weights: dict[str, Array]) -> AdamW | SGD:
+class RMSprop:
+    """v ← decay · v + (1 - decay) · g²; w ← w - rate · g / (√v + ε). Source: Tieleman & Hinton 2012."""
+
+    def __init__(self, weights: dict[str, Array]) -> None:
+        self.slots = {f"v/{name}": namespace(w).zeros_like(w) for name, w in weights.items()}
+
+    def update(self, weights: dict[str, Array], gradients: dict[str, Array], rate: float, step: int) -> None:
+        """Make one update; `step` counts from 0."""
+        for name, w in weights.items():
+            g, v = gradients[name], self.slots[f"v/{name}"]
+            v += (1 - RMSPROP_DECAY) * (g * g - v)
+            w -= rate * g / (namespace(v).sqrt(v) + RMSPROP_EPSILON)
+
+
+def optimizer_for(config: TrainConfig, weights: dict[str, Array]) -> AdamW | SGD | RMSprop:
     """The optimizer that the configuration names, its slots at zero."""
-    return AdamW(weights, config.weight_decay) if config.optimizer == "adamw" else SGD(weights)
+    if config.optimizer == "rmsprop":
+        return RMSprop(weights)
+    if config.optimizer in ("sgd", "sgd_nesterov"):
+        return SGD(weights, nesterov=config.optimizer == "sgd_nesterov")
+    return AdamW(weights, config.weight_decay if config.optimizer == "adamw" else 0.0)

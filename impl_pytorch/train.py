@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from common.config import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, MOMENTUM, TrainConfig
+from common.config import (
+    ADAM_BETA1,
+    ADAM_BETA2,
+    ADAM_EPSILON,
+    MOMENTUM,
+    RMSPROP_DECAY,
+    RMSPROP_EPSILON,
+    TrainConfig,
+)
 from common.recognizer import AnyBatch, Recognizer, State, TrainingRun
+from common.training.accumulate import micro_batches
 from impl_pytorch.device import to_numpy, to_tensor
 
 
@@ -35,14 +45,20 @@ def fit(recognizer: Recognizer, model: nn.Module, loss_of: Callable[[AnyBatch], 
             for group in optimizer.param_groups:
                 group["lr"] = float(run.learning_rates_S[run.step])
             model.train()
-            with dropout_seeded(config.seed, run.step, device), lower_precision:
-                loss = loss_of(batch)
             optimizer.zero_grad()
-            loss.backward()
+            step_loss = torch.zeros((), device=device)
+            with dropout_seeded(config.seed, run.step, device):
+                for part, share in micro_batches(recognizer.spec, batch, config.accumulate):
+                    with lower_precision:
+                        loss = share * loss_of(part)
+                    loss.backward()  # adds to the gradients of the parts before
+                    step_loss = step_loss + loss.detach()
             if config.clip_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
-            run.step_done(loss.detach())  # still on the device: the run fetches the losses of several steps at once
+            run.step_done(step_loss)  # still on the device: the run fetches the losses of several steps at once
+            if run.look_due:
+                run.look(recognizer)
         run.epoch_done(recognizer, state_of(model, optimizer))
 
 
@@ -60,17 +76,21 @@ def dropout_seeded(seed: int, step: int, device: torch.device) -> Iterator[None]
 
 def optimizer_for(config: TrainConfig, model: nn.Module) -> Optimizer:
     """The optimizer that the configuration names; every step sets its learning rate."""
-    if config.optimizer == "sgd":
-        return SGD(model.parameters(), lr=config.learning_rate, momentum=MOMENTUM, fused=True)
+    rate = config.learning_rate
+    if config.optimizer in ("sgd", "sgd_nesterov"):
+        ahead = config.optimizer == "sgd_nesterov"
+        return SGD(model.parameters(), lr=rate, momentum=MOMENTUM, nesterov=ahead, fused=True)
+    if config.optimizer == "rmsprop":  # PyTorch has no fused form of it
+        return RMSprop(model.parameters(), lr=rate, alpha=RMSPROP_DECAY, eps=RMSPROP_EPSILON)
+    options: Any = {"lr": rate, "betas": (ADAM_BETA1, ADAM_BETA2), "eps": ADAM_EPSILON, "fused": True}
+    if config.optimizer == "adam":
+        return Adam(model.parameters(), **options)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     kernels = [parameter for parameter in trained if parameter.ndim > 1]
     vectors = [parameter for parameter in trained if parameter.ndim == 1]  # biases, and scales of norms
     return AdamW(
         [{"params": kernels, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        betas=(ADAM_BETA1, ADAM_BETA2),
-        eps=ADAM_EPSILON,
-        fused=True,
+        **options,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -36,6 +36,9 @@ class Adapt:
     """Hold out every Nth page for the test, in the order of their names; the model never learns from these."""
     seed: int = 0
     """Seed of the order of the lines, dropout and augmentation."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the matrix products in training. bfloat16 is for PyTorch only, and faster on processors that have
+    it."""
 
     def __call__(self) -> int:
         """Adapt, and print the table of errors against own lines."""
@@ -48,13 +51,13 @@ class Adapt:
             lines=self.lines,
             hold_out=self.hold_out,
             seed=self.seed,
+            precision=self.precision,
         )
         for line in sentences(result):
             print(line)
         prior = ", prior.safetensors" if result["search"] else ""
         print(f"kept in {self.out}: weights.safetensors{prior}, result.json, adaptation.json, adaptation.png")
-        search = " --beam {beam} --ngram".format(**result["search"]) if result["search"] else ""
-        print(f"read with it: fourhands read {self.out} page.jpg{search}")
+        print(f"read with it: fourhands read {self.out} page.jpg")
         return 0
 
 

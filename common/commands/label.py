@@ -13,6 +13,8 @@ from common.data.images import MAX_PIXELS
 from common.reading.page import MAX_LINES
 from common.serving.config import ServeConfig
 
+_SECONDS = 600.0  # one person waits for one page, and may have a slow machine
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
@@ -38,6 +40,7 @@ class Label:
             framework=self.framework,
             port=self.port,
             workers=1,
+            seconds=_SECONDS,
             max_pixels=MAX_PIXELS,
             max_lines=MAX_LINES,
         )

@@ -175,7 +175,7 @@ class Best:
 
 
 def named(runs: list[FoundRun]) -> list[FoundRun]:
-    """The runs with names that tell them apart: the ends of their paths that differ."""
+    """The runs with different names: the shortest ends of their paths that differ."""
     from dataclasses import replace
 
     for length in range(1, 1 + max(len(run.path.parts) for run in runs)):

@@ -8,6 +8,7 @@ import ctypes
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from common.errors import TooLargeError, UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded. This is Pillow's own limit against decompression bombs."""
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "AVIF", "PPM")
+"""Formats of images that come as bytes. Their sender may be anybody, and Pillow starts other programs for some formats
+that no camera or scanner writes, such as EPS."""
 _ORIENTATION = 0x0112  # EXIF
 
 
@@ -39,6 +43,13 @@ def _silence_libtiff() -> None:
 
 
 _silence_libtiff()
+
+
+@cache
+def _formats() -> list[str]:
+    """The formats that this Pillow can read, of those that pictures have."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
@@ -71,7 +82,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def open_image(source: Path | bytes) -> Iterator[Image.Image]:
     """Open an image file and read its header only; see `load_image`."""
     with naming_errors(source):
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        image = Image.open(io.BytesIO(source), formats=_formats()) if isinstance(source, bytes) else Image.open(source)
     with image:
         yield image
 

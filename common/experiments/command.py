@@ -39,18 +39,17 @@ def train_command(config: Mapping[str, Any], out: str | Path = "RUN") -> str:
         ("train", "train", asdict(task.default_train)),
         ("data", "data_config", asdict(DataConfig())),
     ):
-        for name, value in (config.get(key) or {}).items():
-            default = defaults.get(name)
-            if value != (list(default) if isinstance(default, tuple) else default) and not (
-                key == "spec" and name in decided
-            ):
+        for name, given in (config.get(key) or {}).items():
+            default, value = (list(each) if isinstance(each, tuple) else each for each in (defaults.get(name), given))
+            if value != default and not (key == "spec" and name in decided):
                 words += _flag(f"--{group}.{name.replace('_', '-')}", value)
     return shlex.join(words)
 
 
 def _flag(flag: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag] if value else [flag, "False"]
+    if isinstance(value, bool):  # a flag that is on by default is turned off by its opposite
+        group, _, name = flag.rpartition(".")
+        return [flag] if value else [f"{group}.no-{name}"]
     if isinstance(value, list):
         return [flag, *map(str, value)]
     return [flag, str(value)]

@@ -88,6 +88,8 @@ class FoundRun:
             **{f"validation.{name}": value for name, value in self.validation.items()},
             "commit": code.get("commit"),
             "uncommitted": code.get("uncommitted"),
+            "code_note": code.get("code_note"),
+            "resumed": len(self.environment.get("resumed", ())),
             "data_hash": data.get("hash"),
             "name": self.name,
             "path": str(self.path),

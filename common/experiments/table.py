@@ -43,9 +43,8 @@ def cells(run: FoundRun) -> dict[str, str]:
     measure = run.measure
     metric = measure.metric if measure else ""
     name = f"{measure.name} " if measure else ""
-    state = run.state if not run.reason else f"{run.state}: {run.reason}"
     shown = dict.fromkeys(COLUMNS, "–")
-    shown |= {"run": run.name, "state": state, "note": run.notes[-1].text if run.notes else ""}
+    shown |= {"run": run.name, "state": run.state, "note": run.notes[-1].text if run.notes else ""}
     config = run.config
     if config:
         shown |= {"rung": str(config.get("rung", "–")), "framework": framework_name(str(config.get("framework", "–")))}
@@ -83,7 +82,11 @@ def print_list(runs: Sequence[FoundRun], extra: Sequence[str] = ()) -> None:
         shown = cells(run)
         own = [said(name, run.fields.get(name)) for name in extra]
         table.add_row(*(shown[column] for column in COLUMNS[:-1]), *own, shown["note"])
-    console().print(table)
+    out = console()
+    out.print(table)
+    for run in runs:
+        if run.reason:
+            out.print(f"{run.name} is {run.state}: {run.reason}", soft_wrap=True)
 
 
 def print_run(run: FoundRun) -> None:
@@ -139,7 +142,7 @@ def print_epochs(out: Console, run: FoundRun) -> None:
         took = "–" if seconds is None else duration(seconds - before)
         before = before if seconds is None else seconds
         values = [said(name.replace("/", "."), row.get(name)) for name in names]
-        table.add_row(str(row.get("epoch")), str(row.get("step")), *values, took)
+        table.add_row(*(f"{row.get(name, 0):.0f}" for name in ("epoch", "step")), *values, took)
     out.print(table)
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from common.atomic import write_atomically
 from common.charset import Charset
 from common.errors import UserError
+from common.weights import read_tensors
 
 ORDER = 5
 _ROWS = 512  # contexts that are estimated at a time: their rows stay in the cache
@@ -232,31 +233,32 @@ def _smallest(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, fits[0] if fits else np.int32)
 
 
-def load_prior(path: Path, charset: Charset) -> Prior:
-    """Read what `save_prior` wrote, for a model with this charset.
+def load_prior(path: Path | bytes, charset: Charset) -> Prior:
+    """Read what `save_prior` wrote, given by its path or its content, for a model with this charset.
 
     Raises:
         UserError: no such file, not such a file, or one of a model with another charset.
     """
-    if not path.is_file():
+    name = "the file of the character language model" if isinstance(path, bytes) else str(path)
+    if isinstance(path, Path) and not path.is_file():
         raise UserError(
             f"{path} does not exist: the model has no character language model; leave --ngram out, or train it again"
         )
     try:
-        with safe_open(path, "numpy") as file:
-            content = json.loads((file.metadata() or {})["prior"])
-            contexts, followers, classes, times = (
-                file.get_tensor(name).astype(np.int32) for name in ("contexts", "followers", "classes", "times")
-            )
+        metadata, tensors = read_tensors(path)
+        content = json.loads(metadata["prior"])
+        contexts, followers, classes, times = (
+            tensors[name].astype(np.int32) for name in ("contexts", "followers", "classes", "times")
+        )
         if content["format"] != FORMAT:
             raise KeyError(FORMAT)
         theirs, weight, bonus = tuple(content["charset"]), float(content["weight"]), float(content["bonus"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} is not a character language model ({error}); restore it, or train the model again"
+            f"{name} is not a character language model ({error}); restore it, or train the model again"
         ) from None
     if theirs != charset.characters:
-        raise UserError(f"{path} belongs to a model with another charset; restore the file of this run")
+        raise UserError(f"{name} belongs to a model with another charset; restore the file of this run")
     counts = NgramCounts(
         num_classes=len(charset) + 1, contexts_SC=contexts, followers_S=followers, classes_E=classes, times_E=times
     )

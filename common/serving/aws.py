@@ -67,15 +67,20 @@ def build(environment: Mapping[str, str]) -> Handler:
     from common.serving import logs
     from common.serving.app import create_app
     from common.serving.inprocess import InProcessEngine
-    from common.serving.settings import EngineConfig, Limits
+    from common.serving.service import engine_config
 
     config, token = settings(environment)
     logs.set_up()
-    limits = Limits(pixels=config.max_pixels, pages=config.max_pages, lines=config.max_lines)
-    engine = InProcessEngine(EngineConfig(run=config.run, finder=config.finder, seconds=config.seconds, limits=limits))
+    engine = InProcessEngine(engine_config(config))
     asyncio.set_event_loop(asyncio.new_event_loop())  # Mangum runs each request in it
+    app = create_app(config, cast("Engine", engine), token=token)
+
+    async def with_raw_path(scope: Any, receive: Any, send: Any) -> None:
+        scope["raw_path"] = scope["path"].encode()  # Mangum leaves it out
+        await app(scope, receive, send)
+
     # no lifespan: Mangum would start and close the engine with each request
-    answer = Mangum(create_app(config, cast("Engine", engine), token=token), lifespan="off", text_mime_types=_TEXT)
+    answer = Mangum(with_raw_path, lifespan="off", text_mime_types=_TEXT)
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         engine.until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _LEFT
@@ -87,8 +92,8 @@ def build(environment: Mapping[str, str]) -> Handler:
 def _limit_threads(environment: Mapping[str, str]) -> None:
     """Let NumPy, which is imported later, use as many threads as there are processors.
 
-    Lambda shows two processors, but gives less than one below 1,769 MB. Threads that wait for each other then took
-    twenty times as long as one thread.
+    Lambda shows two processors, but gives less than one below 1,769 MB. Threads that wait for each other then take
+    several times as long as one thread.
     """
     memory = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     threads = max(1, int(memory) // _MEGABYTES_A_PROCESSOR) if memory.isdigit() else 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -48,13 +49,16 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
 
     Raises:
         TooLargeError: the document has more pages, pixels or lines.
-        UserError: it cannot be read, or has no writing.
+        NoWritingError: its only page has no writing.
+        UserError: it cannot be read.
     """
     read: list[PageReply] = []
-    with open_document(data, pages=limits.pages, pixels=limits.pixels) as pages:
+    with ExitStack() as stack:
+        with _decoding():
+            pages = stack.enter_context(open_document(data, pages=limits.pages, pixels=limits.pixels))
         for index in range(len(pages)):
-            clock.lap("decode")
-            picture_HW = pages[index]
+            with _decoding():
+                picture_HW = pages[index]
             clock.lap("decode")
             try:
                 result = yield from _limited(reader.steps(picture_HW, kind), limits.lines, clock)
@@ -72,6 +76,21 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
                 raise type(error)(f"page {index + 1}: {error}") from None
             clock.lap("find")
     return tuple(read)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Whatever a decoder raises for bytes that it cannot read is the fault of the bytes."""
+    try:
+        yield
+    except UserError:
+        raise
+    except MemoryError:
+        raise TooLargeError("the document needs more memory than the service has; reduce its size") from None
+    except Exception as error:
+        raise UserError(
+            f"the document cannot be read ({type(error).__name__}); expected a complete image or PDF, so save it again"
+        ) from error
 
 
 def _limited(steps: Steps, most: int, clock: Clock) -> Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -19,6 +20,8 @@ from common.serving.body import ClientLeft, drain
 from common.serving.logs import log
 from common.serving.problems import Problem
 
+HEAD_BYTES = 16 << 10
+"""Bytes of the address and the headers of a request."""
 CLIENT_LEFT = 499
 """Status in the log and the metrics of a request whose client left; nginx's number for it."""
 HEADERS = {
@@ -34,6 +37,7 @@ HEADERS = {
 }
 """Headers of every answer; `Cache-Control` unless the answer has one."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_AGAIN = {"Retry-After": "2"}
 _UNKNOWN_METHOD = "other"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 
@@ -84,11 +88,17 @@ class Frame:
         start = time.perf_counter()
         try:
             try:
+                _check_head(scope)
                 await self.app(scope, exchange.receive, exchange.send)
             except Problem as problem:
                 await self._refuse(problem, exchange, record)
             except ClientLeft:
                 exchange.status = CLIENT_LEFT
+            except asyncio.CancelledError:  # the server stops, and has waited for as long as it may
+                if exchange.status:
+                    raise
+                stopping = "the service is stopping and did not finish this request in time; send it again"
+                await self._refuse(Problem("not-ready", stopping, headers=_AGAIN), exchange, record)
             except Exception as error:  # noqa: BLE001 - the answer to anything unexpected
                 log(logging.ERROR, "unexpected error", error=error, request=record.id)
                 await self._refuse(unexpected(), exchange, record)
@@ -103,7 +113,7 @@ class Frame:
 
     def _finish(self, scope: Scope, record: Record, exchange: _Exchange, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self.paths else "other"  # any address can be asked for
-        route = getattr(scope.get("route"), "path", path)
+        route = str(getattr(scope.get("route"), "path", path))
         method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN_METHOD
         status = exchange.status or CLIENT_LEFT
         self.answered(route, status, seconds, exchange.size)
@@ -118,6 +128,17 @@ class Frame:
             seconds=round(seconds, 4),
             bytes=exchange.size,
             **record.fields,
+        )
+
+
+def _check_head(scope: Scope) -> None:
+    """Refuse long headers that came in one piece: h11 limits only those that are not complete yet."""
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    if size + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
+        raise Problem(
+            "long-head",
+            f"the address and the headers have more than {HEAD_BYTES:,} bytes; shorten them",
+            limit=HEAD_BYTES,
         )
 
 

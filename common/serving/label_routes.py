@@ -46,7 +46,9 @@ Result = TypeVar("Result")
 class Proposer(Protocol):
     """Reads a picture; see `common.serving.engine.Engine`."""
 
-    ready: bool
+    @property
+    def ready(self) -> bool:
+        """Whether it takes pictures."""
 
     async def read(self, data: bytes) -> Any:
         """A reply, whose `pages` have a `reading`."""

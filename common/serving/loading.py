@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from common.reading.shipped import FINDER, MODELS, PRIOR, READER
+from common.recognizer import Device
+from common.serving.model_files import ModelFiles, Models
 from common.serving.reply import ModelInfo
-from common.serving.settings import EngineConfig
+from common.serving.settings import EngineConfig, Limits
+from common.serving.shapes import FixedShapes, fixed
 from common.serving.work import Work
-from common.training.folder import PRIOR as PRIOR_NAME
-from common.training.folder import WEIGHTS
 from common.training.page_reader import PageReader
 
-CARD = "MODEL_CARD.md"
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a process reads with."""
+
+    files: ModelFiles
+    framework: str | None
+    device: Device
+    limits: Limits
+    wait: float
+    """Seconds that a line waits for others."""
 
 
 @dataclass(frozen=True)
@@ -23,42 +32,53 @@ class Loaded:
 
     info: ModelInfo
     work: Work
+    shapes: Sequence[FixedShapes]
+    """The models that compute in a fixed set of shapes."""
+
+
+def task_of(config: EngineConfig, files: ModelFiles) -> Task:
+    """What a process reads with, from the settings."""
+    return Task(
+        files=files,
+        framework=config.framework,
+        device=config.device,
+        limits=config.limits,
+        wait=config.wait_ms / 1000,
+    )
 
 
 def load(config: EngineConfig) -> Loaded:
-    """Load the finder, the reader and the character prior.
+    """Load the models for this process. They are not proven, and nothing is run.
 
     Raises:
         UserError: one of them is missing or damaged, or the framework or the device is missing.
     """
-    files = model_files(config)
-    identity = hashlib.sha256(b"".join(path.read_bytes() for path in files if path.is_file())).hexdigest()[:12]
-    reader = PageReader.open(run=config.run, finder=config.finder, framework=config.framework, device=config.device)
-    content = reader.reader.content
-    parameters = sum(array.size for array in content.weights.values())
-    if content.spec.task == "lines":
-        parameters += sum(array.size for array in reader.finder.export_weights().values())
-    card = (MODELS if config.run is None else config.run if config.run.is_dir() else config.run.parent) / CARD
-    info = ModelInfo(
-        identity=identity,
-        rung=content.spec.rung,
-        framework=reader.framework,
-        charset=reader.charset,
-        parameters=parameters,
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
-        provenance=content.provenance,
+    task = task_of(config, ModelFiles.of(config.run, config.finder))
+    return _loaded(task, task.files.open(task.framework, task.device))
+
+
+def prepare(task: Task) -> Loaded:
+    """Load the models, prove them, and run everything once.
+
+    Raises:
+        UserError: they cannot be loaded, or they do not give the logits of their golden examples.
+    """
+    models = task.files.open(task.framework, task.device)
+    models.prove()
+    loaded = _loaded(task, models)
+    for shape in loaded.shapes:
+        shape.warm()
+    loaded.work.warm()
+    return loaded
+
+
+def _loaded(task: Task, models: Models) -> Loaded:
+    shaped = {name: fixed(model, models.reader.framework) for name, (model, _) in models.models.items()}
+    reader = PageReader(
+        reader=replace(models.reader, recognizer=shaped["reader"][0]),
+        open_finder=lambda: shaped["finder"][0],
+        device=task.device,
+        shipped=task.files.shipped,
     )
-    return Loaded(info, Work(reader, reader.search(), config.limits))
-
-
-def model_files(config: EngineConfig) -> list[Path]:
-    """The files of the finder, the reader and the character prior."""
-    finder = FINDER if config.finder is None else _weights(config.finder)
-    if config.run is None:
-        return [finder, READER, PRIOR]
-    reader = _weights(config.run)
-    return [finder, reader, reader.with_name(PRIOR_NAME)]
-
-
-def _weights(run: Path) -> Path:
-    return run / WEIGHTS if run.is_dir() else run
+    shapes = [shape for _, shapes in shaped.values() for shape in shapes]
+    return Loaded(models.info, Work(reader, task.limits), shapes)

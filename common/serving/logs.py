@@ -48,4 +48,6 @@ def set_up() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO if name == LOGGER.name else logging.WARNING)
-    logging.getLogger("uvicorn.access").handlers = []  # the service writes its own line per request
+    for name in ("python_multipart", "PIL"):  # what they say about a body or a picture, its answer says
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn.access").handlers = [logging.NullHandler()]  # it writes its own

@@ -24,8 +24,12 @@ _COUNTERS = {
     "restarts": ("worker_restarts", "Processes that ended unexpectedly and were started again"),
     "swaps": ("model_swaps", "Models that were loaded while serving"),
     "refused_swaps": ("model_swaps_refused", "Models that failed their proof and never served"),
+    "retries": ("read_retries", "Documents that were given to another process, because theirs ended"),
+    "batches": ("batches", "Batches of lines"),
+    "lines": ("batched_lines", "Lines of these batches"),
+    "unplanned": ("unplanned_shapes", "Batches that exceeded the largest shape that was prepared"),
 }
-disable_created_metrics()  # a series more per counter, for nothing
+disable_created_metrics()  # type: ignore[no-untyped-call] # a series more per counter, for nothing
 
 
 class Metrics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -28,7 +29,7 @@ def picture() -> bytes:
 
 def reading() -> dict[str, Any]:
     """What `/v1/read` answers for the picture, but for the confidences."""
-    right, bottom = 336, 55
+    right, bottom = 288, 55
     return {
         "image": "line.png",
         "kind": "line",
@@ -57,8 +58,8 @@ def _schema(*models: Any) -> dict[str, Any]:
     return references[0] if len(references) == 1 else {"oneOf": references}
 
 
-def _query(name: str, values: list[str], description: str) -> dict[str, Any]:
-    schema = {"type": "string", "enum": values}
+def _query(name: str, values: Sequence[str], description: str) -> dict[str, Any]:
+    schema = {"type": "string", "enum": list(values)}
     return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
 
 
@@ -79,7 +80,7 @@ def _problem(*kinds: str) -> dict[str, Any]:
 ERRORS: dict[int | str, dict[str, Any]] = {"default": _problem()}
 """The answers of every address."""
 _WAIT = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before the next try."}}
-BUSY = {503: {**_problem("not-ready", "busy", "worker-lost"), "headers": _WAIT}}
+BUSY: dict[int | str, dict[str, Any]] = {503: {**_problem("not-ready", "busy", "worker-lost"), "headers": _WAIT}}
 
 
 def read_operation() -> dict[str, Any]:

@@ -28,6 +28,7 @@ KINDS = {
     "cannot-read": (422, "The picture cannot be read"),
     "wrong-value": (422, "A parameter or a field is wrong"),
     "no-version": (428, "The version is missing"),
+    "long-head": (431, "The headers or the address are too long"),
     "failed": (500, "The service failed"),
     "url-failed": (502, "The URL could not be fetched"),
     "not-ready": (503, "The service is not ready"),

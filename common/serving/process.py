@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from common.serving.settings import EngineConfig
-from common.serving.worker import END, THREADS
+from common.serving.loading import Task
+from common.serving.worker import ENVIRONMENT, Message
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -24,32 +24,27 @@ class Process:
     """A process that reads, and the two threads that talk to it, so that the event loop never waits for it.
 
     Args:
-        config: the settings, which the process loads its models by.
+        task: what the process reads with.
         said: called in the event loop with each message of the process.
         ended: called in the event loop once, when the process has ended.
     """
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        said: Callable[[Process, tuple[Any, ...]], None],
-        ended: Callable[[Process], None],
-    ) -> None:
+    def __init__(self, task: Task, said: Callable[[Message], None], ended: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._said = said
         self._ended = ended
-        self._outbox: queue.SimpleQueue[tuple[Any, ...] | EngineConfig | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Message | Task | None] = queue.SimpleQueue()
         ours, theirs = socket.socketpair()
         with theirs:
             # not `multiprocessing`: it would run the main module of the service again in the new process
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "common.serving.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **THREADS, "PYTHONPATH": _path()},
+                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": _path()},
                 stdin=subprocess.DEVNULL,
             )
         self._connection = Connection(ours.detach())
-        self._outbox.put(config)
+        self._outbox.put(task)
         for target in (self._send, self._receive):
             threading.Thread(target=target, name=f"worker {self.pid}", daemon=True).start()
 
@@ -61,10 +56,6 @@ class Process:
     def send(self, *message: Any) -> None:
         """Send a message as soon as the process takes it."""
         self._outbox.put(message)
-
-    def end(self) -> None:
-        """Ask the process to end when it has read what it has."""
-        self.send(*END)
 
     def kill(self) -> None:
         """End the process at once."""
@@ -80,11 +71,14 @@ class Process:
     def _receive(self) -> None:
         try:
             while True:
-                self._call(self._said, self, self._connection.recv())
-        except (EOFError, OSError):
+                self._call(self._said, self._connection.recv())
+        except (EOFError, OSError):  # it has ended
+            pass
+        finally:  # also if a message was damaged
+            self._process.kill()
             self._process.wait()
             self._outbox.put(None)
-            self._call(self._ended, self)
+            self._call(self._ended)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         try:

@@ -7,9 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import TooLargeError
+from common.evaluation.signs import PageSigns
 from common.reading.page import PageReading
 
-__all__ = ["ModelInfo", "PageReply", "QueueFullError", "Reply", "TooLargeError", "TooLateError", "WorkerLostError"]
+__all__ = [
+    "ModelInfo",
+    "PageReply",
+    "QueueFullError",
+    "Reply",
+    "TooLargeError",
+    "TooLateError",
+    "WorkerLostError",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +26,8 @@ class PageReply:
     """What was read from one page of a document."""
 
     reading: PageReading
-    signs: Any = None
-    """Measurements of the picture for monitoring; None if there are none."""
+    signs: PageSigns | None = None
+    """Measurements of the picture for monitoring."""
 
 
 @dataclass(frozen=True, kw_only=True)

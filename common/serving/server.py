@@ -18,13 +18,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from common.errors import UserError
 from common.serving import logs, problems
 from common.serving.config import ServeConfig
-from common.serving.frame import HEADERS
+from common.serving.frame import HEAD_BYTES, HEADERS
 from common.serving.problems import Problem
 
 if TYPE_CHECKING:
     from common.serving.engine import Engine
 
-_HEAD_BYTES = 16 << 10  # a request's line and headers
 _HEAD_SECONDS = 10.0
 _IDLE_SECONDS = 15  # of a connection between two requests
 _SHUTDOWN = 2.0  # seconds after the grace, for the answers to go out
@@ -126,7 +125,7 @@ def run(app: Any, config: ServeConfig, listener: socket.socket, engine: Engine) 
             server_header=False,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=int(config.grace + _SHUTDOWN),
-            h11_max_incomplete_event_size=_HEAD_BYTES,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         ),
         engine,
     )

@@ -39,8 +39,11 @@ class EngineConfig:
     """How long a line waits for lines of other requests to share a batch with, milliseconds."""
     seconds: float = 30.0
     """Time limit of a request, from its arrival."""
-    grace: float = 5.0
-    """Seconds that a worker may take to leave a request that was cancelled or too late, and that `close` waits."""
+    grace: float = 10.0
+    """Seconds that `close` waits for what is in flight."""
+    patience: float = 20.0
+    """Seconds that a worker may take to leave a request that was cancelled or too late. One that takes longer hangs and
+    is killed."""
     limits: Limits = field(default_factory=Limits)
     watch: bool = False
     """Whether to load the weights anew when their files change."""

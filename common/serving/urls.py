@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable
+from functools import cache
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -26,11 +27,12 @@ _LONGEST = 2000  # characters
 SECONDS = 20.0
 """Time limit for a picture from a URL."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+_UNICAST = ipaddress.ip_network("2000::/3")  # RFC 4291
 # what `is_global` of the oldest Python that is supported does not refuse
 _REFUSED = tuple(
     map(
         ipaddress.ip_network,
-        ("192.88.99.0/24", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+        ("192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
     )
 )
 
@@ -53,10 +55,11 @@ async def fetch(url: str, hosts: Iterable[str], limit: int, context: ssl.SSLCont
         raise Problem("url-refused", "this service fetches no URLs; send the picture itself")
     try:
         async with asyncio.timeout(SECONDS):
+            certificates = await asyncio.to_thread(_certificates) if context is None else context
             for _ in range(_REDIRECTS + 1):
                 parts = check_url(url, allowed)
                 address = await public_address(str(parts.hostname))
-                answer = await _get(parts, address, limit, context or ssl.create_default_context())
+                answer = await _get(parts, address, limit, certificates)
                 if isinstance(answer, bytes):
                     return Upload(answer, file_name(parts.path))
                 url = urljoin(parts.geturl(), answer)
@@ -91,7 +94,7 @@ def check_url(url: str, allowed: frozenset[str]) -> SplitResult:
         )
     try:
         parts = urlsplit(url)
-        port, host = parts.port or _PORT, parts.hostname
+        port, host = _PORT if parts.port is None else parts.port, parts.hostname
     except ValueError:
         raise Problem("wrong-value", "url is no URL; send one such as https://images.example.org/page.jpg") from None
     if parts.scheme != "https" or port != _PORT:
@@ -138,6 +141,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip not in _UNICAST:
+            return False
     if any(ip in network for network in _REFUSED if network.version == ip.version):
         return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
@@ -150,18 +155,26 @@ class Pinned(httpcore.AsyncNetworkBackend):
         self.address = address
         self._backend = httpcore.AnyIOBackend()
 
-    async def connect_tcp(self, host: str, port: int, **given: Any) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(  # type: ignore[override] # the rest goes through as it is
+        self, host: str, port: int, **given: Any
+    ) -> httpcore.AsyncNetworkStream:
         return await self._backend.connect_tcp(self.address, port, **given)
 
 
 # --- the request
+@cache
+def _certificates() -> ssl.SSLContext:
+    """What https is checked by: the system's certificates."""
+    return ssl.create_default_context()
+
+
 async def _get(parts: SplitResult, address: str, limit: int, context: ssl.SSLContext) -> bytes | str:
     """The content, or the address that it is redirected to."""
     target = parts.path.encode() or b"/"
     if parts.query:
         target += b"?" + parts.query.encode()
     url = httpcore.URL(scheme=b"https", host=str(parts.hostname).encode(), port=_PORT, target=target)
-    headers = {"Host": str(parts.hostname), "Accept": "image/*, application/pdf", "Accept-Encoding": "identity"}
+    headers = [("Host", str(parts.hostname)), ("Accept", "image/*, application/pdf"), ("Accept-Encoding", "identity")]
     async with (
         httpcore.AsyncConnectionPool(ssl_context=context, network_backend=Pinned(address)) as pool,
         pool.stream("GET", url, headers=headers) as response,

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from time import perf_counter
+from traceback import format_exception
 
 import numpy as np
 
 from common.data.line_batches import line_batch
 from common.data.lines import Image
+from common.errors import UserError
 from common.reading.lines import LineReading, read_batch
 from common.reading.page import BATCH_SIZE, Kind
 from common.reading.search import Search
@@ -20,10 +23,12 @@ from common.serving.reply import PageReply
 from common.serving.settings import Limits
 from common.training.page_reader import PageReader
 
-STEPPING = 0.02
-"""Seconds of decoding and finding, after which waiting lines have their turn."""
 _LINE = 0.04
 """Seconds that a line takes, about. Only the order of the documents depends on it."""
+_WIDER = 1.5
+"""Width of the widest line that joins a batch, in widths of the line that the batch is for."""
+_LEAST = 2
+"""Heights of a line: the least width of a batch, as in `common.reading.page.read_images`."""
 
 
 @dataclass
@@ -52,6 +57,10 @@ class Job:
         return self.arrived + _LINE * len(self.waiting)
 
 
+class BrokenError(Exception):
+    """An error of this program and not of the picture."""
+
+
 @dataclass(frozen=True)
 class Done:
     """A document that was read, or that failed."""
@@ -66,14 +75,31 @@ class Done:
 class Work:
     """Reads documents in small portions, so that their lines share batches and none waits for a whole other one."""
 
-    def __init__(self, reader: PageReader, search: Search, limits: Limits) -> None:
+    def __init__(self, reader: PageReader, limits: Limits) -> None:
         self._reader = reader
-        self._search = search
+        self._search: Search = reader.search()
         self._limits = limits
         self._jobs: dict[int, Job] = {}
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def warm(self) -> None:
+        """Read a line, so that the first document does not pay for what is loaded and made at the first use."""
+        from PIL import Image as pillow
+
+        from common.reading import finding  # noqa: F401  # for what it imports
+
+        if self._search.prior is not None:
+            self._search.prior.ngram  # noqa: B018  # it is estimated at the first use
+        buffer = BytesIO()
+        pillow.fromarray(_dashes()).save(buffer, "PNG")
+        self.add(0, buffer.getvalue(), None, 0.0)
+        while self:
+            for job in self.ready:
+                self.step(job)
+            if self.lines:
+                list(self.batch(self.choose()))
 
     def add(self, number: int, data: bytes, kind: Kind | None, arrived: float) -> None:
         """Take a document."""
@@ -110,7 +136,7 @@ class Work:
         except StopIteration as end:
             return self._done(job, start, pages=end.value)
         except Exception as error:  # noqa: BLE001  # of any document: the process goes on with the others
-            return self._done(job, start, error=error)
+            return self._done(job, start, error=_portable(error))
         job.spent += perf_counter() - start
         return None
 
@@ -120,13 +146,17 @@ class Work:
         return Done(job.number, pages=pages, seconds=job.clock.seconds, spent=spent, error=error)
 
     def choose(self) -> list[tuple[Job, int]]:
-        """The lines of the next batch: the widest line of the first document, and the next narrower ones of all."""
+        """The lines of the next batch: the widest line of the first document, and those of all whose width is nearest.
+
+        Lines that are much wider are left out, because every line of a batch costs as much as the widest.
+        """
         jobs = [job for job in self._jobs.values() if job.waiting]
         first = min(jobs, key=lambda job: job.rank)
-        widest = max(first.images[i].shape[1] for i in first.waiting)
-        fitting = [(job, i) for job in jobs for i in job.waiting if job.images[i].shape[1] <= widest]
-        fitting.sort(key=lambda line: (-line[0].images[line[1]].shape[1], line[0].rank))
-        return fitting[:BATCH_SIZE]
+        width = max(first.images[i].shape[1] for i in first.waiting)
+        most = _WIDER * width
+        lines = [(job, i) for job in jobs for i in job.waiting if job.images[i].shape[1] <= most]
+        lines.sort(key=lambda line: (abs(line[0].images[line[1]].shape[1] - width), line[0] is not first))
+        return lines[:BATCH_SIZE]
 
     def batch(self, lines: Sequence[tuple[Job, int]]) -> Iterator[Done]:
         """Read the lines of one batch; the documents that fail by it."""
@@ -136,7 +166,7 @@ class Work:
             readings = self._read(images)
         except Exception as error:  # noqa: BLE001
             for number in {job.number for job, _ in lines}:
-                yield self._done(self._jobs[number], start, error=error)
+                yield self._done(self._jobs[number], start, error=_portable(error))
             return
         share = (perf_counter() - start) / len(lines)
         for (job, i), reading in zip(lines, readings, strict=True):
@@ -145,5 +175,22 @@ class Work:
 
     def _read(self, images: Sequence[Image]) -> list[LineReading]:
         content = self._reader.reader
-        batch = line_batch(images, [np.zeros(0, np.int32)] * len(images))
+        # tiny products take other routines of BLAS, whose last bits differ
+        width = max(image.shape[1] for image in images)
+        batch = line_batch(images, [np.zeros(0, np.int32)] * len(images), max(width, _LEAST * images[0].shape[0]))
         return read_batch(content.recognizer, content.content.charset, batch, self._search)
+
+
+def _dashes() -> Image:
+    """A picture of dashes, which resembles one of a line."""
+    picture_HW = np.full((60, 300), 230, np.uint8)
+    for left in range(20, 280, 12):
+        picture_HW[20:40, left : left + 3] = 40
+    return picture_HW
+
+
+def _portable(error: Exception) -> Exception:
+    """The error in a form that another process can load."""
+    if isinstance(error, UserError):
+        return error
+    return BrokenError("".join(format_exception(error)))

@@ -1,4 +1,9 @@
-"""The main program of a process that reads. The engine starts it and talks to it over a socket."""
+"""The main program of a process that reads. The engine starts it and talks to it over a socket.
+
+The engine sends a `Task` first, then ("read", number, content, kind), ("drop", number) and ("end",). The process
+answers ("ready", ModelInfo) or ("failed", reason), ("at", numbers, lines) before each portion of work, ("done", Done),
+("dropped", number), and ("unplanned", count) after a batch that exceeded the largest shape.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +13,51 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.reading.page import BATCH_SIZE
+from common.serving.loading import Task, prepare
 
-FULL = 8
-"""Lines of a full batch, which waits for no others."""
-THREADS = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
-"""Environment of the process: there is one process per core, so each computes in one thread."""
-END = ("end",)
+if TYPE_CHECKING:
+    from common.serving.shapes import FixedShapes
+    from common.serving.work import Done, Work
+
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
+    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""Of the process: there is one process per core, so each computes in one thread."""
+STEPPING = 0.02
+"""Seconds of decoding and finding, after which lines that wait are read."""
+Message = tuple[Any, ...]
 
 
 def main() -> None:
-    """Load the models, say so, and read documents until told to end, or until the engine is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the engine decides: these go to all processes of a terminal
+    """Load and prove the models, say so, and read documents until told to end, or until the engine is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # they go to all processes of a terminal; the engine decides
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
-    config = connection.recv()
-    from common.serving.loading import load
-
+    task: Task = connection.recv()
     try:
-        loaded = load(config)
+        loaded = prepare(task)
     except UserError as error:
         connection.send(("failed", str(error)))
         return
-    connection.send(("ready", loaded.info))
-    inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
     try:
-        _serve(connection, inbox, loaded.work, config.wait_ms / 1000)
+        connection.send(("ready", loaded.info))
+        Desk(connection, inbox, loaded.work, loaded.shapes, task.wait).run()
     except (BrokenPipeError, ConnectionResetError):  # the engine is gone
         return
 
 
-def _receive(connection: Connection, inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:
+def _receive(connection: Connection, inbox: queue.SimpleQueue[Message]) -> None:
     try:
         while True:
             inbox.put(connection.recv())
@@ -52,51 +65,78 @@ def _receive(connection: Connection, inbox: queue.SimpleQueue[tuple[Any, ...]]) 
         os._exit(0)
 
 
-def _serve(connection: Connection, inbox: queue.SimpleQueue[tuple[Any, ...]], work: Any, wait: float) -> None:
-    ending = False
-    while work or not ending:
-        message = _next(inbox, work, wait)
-        while message is not None:
-            what, *rest = message
-            if what == "read":
-                number, data, kind = rest
-                work.add(number, data, kind, time.monotonic())
-            elif what == "drop":
-                work.drop(*rest)
-                connection.send(("dropped", *rest))
-            else:
-                ending = True
-            message = _next(inbox, work, 0) if work or not inbox.empty() else None
-        for done in _portion(connection, work):
-            connection.send(("done", done))
+class Desk:
+    """Takes documents and works on them in turn."""
 
+    def __init__(
+        self,
+        connection: Connection,
+        inbox: queue.SimpleQueue[Message],
+        work: Work,
+        shapes: Sequence[FixedShapes],
+        wait: float,
+    ) -> None:
+        self._connection = connection
+        self._inbox = inbox
+        self._work = work
+        self._shapes = shapes
+        self._wait = wait
+        self._ending = False
+        self._unplanned = 0
 
-def _next(inbox: queue.SimpleQueue[tuple[Any, ...]], work: Any, wait: float) -> tuple[Any, ...] | None:
-    """The next message. Without work, wait for it; with a batch that is not full, wait a little."""
-    try:
-        if not work:
-            return inbox.get()
-        if wait and not work.ready and work.lines < FULL:
-            return inbox.get(timeout=wait)
-        return inbox.get_nowait()
-    except queue.Empty:
-        return None
+    def run(self) -> None:
+        """Work until told to end and nothing is left."""
+        while self._work or not self._ending:
+            message = self._next(wait=True)
+            while message is not None:
+                self._take(*message)
+                message = self._next(wait=False)
+            ready, start = self._work.ready, time.perf_counter()
+            for job in ready:
+                self._connection.send(("at", [job.number], 0))
+                self._tell(self._work.step(job))
+                if time.perf_counter() - start > STEPPING:
+                    break
+            # few lines first wait for those of other documents, which may come or be found now
+            if ready and self._work.lines < BATCH_SIZE and time.perf_counter() - start <= STEPPING:
+                continue
+            if self._work.lines:
+                self._batch()
 
+    def _next(self, *, wait: bool) -> Message | None:
+        """The next message. Without work, wait for one. With a batch that is not full, wait a little."""
+        try:
+            if wait and not self._work:
+                return self._inbox.get()
+            if wait and self._wait and not self._work.ready and self._work.lines < BATCH_SIZE:
+                return self._inbox.get(timeout=self._wait)
+            return self._inbox.get_nowait()
+        except queue.Empty:
+            return None
 
-def _portion(connection: Connection, work: Any) -> Any:
-    """Some steps of documents, then one batch of lines."""
-    start = time.perf_counter()
-    for job in work.ready:
-        connection.send(("at", [job.number]))
-        done = work.step(job)
+    def _take(self, what: str, *rest: Any) -> None:
+        if what == "read":
+            number, data, kind = rest
+            self._work.add(number, data, kind, time.monotonic())
+        elif what == "drop":
+            self._work.drop(*rest)
+            self._connection.send(("dropped", *rest))
+        else:
+            self._ending = True
+
+    def _batch(self) -> None:
+        lines = self._work.choose()
+        self._connection.send(("at", sorted({job.number for job, _ in lines}), len(lines)))
+        for done in self._work.batch(lines):
+            self._tell(done)
+        unplanned = sum(shape.unplanned for shape in self._shapes)
+        if unplanned > self._unplanned:
+            self._connection.send(("unplanned", unplanned - self._unplanned))
+            self._unplanned = unplanned
+
+    def _tell(self, done: Done | None) -> None:
         if done is not None:
-            yield done
-        if time.perf_counter() - start > 0.02:
-            break
-    if work.lines and not (work.ready and work.lines < FULL and time.perf_counter() - start < 0.02):
-        lines = work.choose()
-        connection.send(("at", sorted({job.number for job, _ in lines})))
-        yield from work.batch(lines)
+            self._connection.send(("done", done))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+import numpy as np
+
 from common.errors import UserError
 from common.spec.base import Block, Parameter, check_all_positive, check_positive, check_share, dense
 
@@ -33,6 +35,14 @@ class CharacterSpec(ABC):
 
     def __post_init__(self) -> None:
         check_positive(self, "num_classes", "height", "width")
+
+    def loss_terms(self, *arrays: np.ndarray) -> int:
+        """The number that the loss of a batch is divided by: images.
+
+        Args:
+            arrays: `Batch.arrays`.
+        """
+        return len(arrays[0])
 
     @abstractmethod
     def parameters(self) -> dict[str, Parameter]:

@@ -89,6 +89,15 @@ class LineSpec(ABC):
             width = -(-width // stride)
         return width
 
+    def loss_terms(self, *arrays: np.ndarray) -> int:
+        """The number that the loss of a batch is divided by: characters, and the ends of the texts if it `decodes`.
+
+        Args:
+            arrays: `LineBatch.arrays`.
+        """
+        images_BHW1, _, _, label_lengths_B = arrays
+        return int(label_lengths_B.sum()) + self.decodes * len(images_BHW1)
+
     def _stem_parameters(self) -> dict[str, Parameter]:
         table: dict[str, Parameter] = {}
         for i, block in enumerate(self.stem):

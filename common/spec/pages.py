@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from common.spec.base import Block, Parameter, check_all_positive, check_positive
 
 
@@ -50,6 +52,14 @@ class UNetSpec:
     def multiple(self) -> int:
         """The rows and the columns of a batch are multiples of this number, so that each level halves them exactly."""
         return 2 ** len(self.channels)
+
+    def loss_terms(self, *arrays: np.ndarray) -> int:
+        """The number that the cross-entropy of a batch is divided by: pixels that count.
+
+        Args:
+            arrays: `PageBatch.arrays`.
+        """
+        return int(arrays[3].sum(dtype=np.int64))
 
     def blocks(self) -> Iterator[tuple[str, Block]]:
         """Canonical name and size of each block, in the order of the layers."""

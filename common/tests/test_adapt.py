@@ -67,7 +67,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs at a high rate."""
     recipe = TrainConfig(epochs=2, batch_size=4, learning_rate=1e-2)
-    monkeypatch.setattr(adapt, "recipe", lambda _, seed: replace(recipe, seed=seed))
+    monkeypatch.setattr(adapt, "recipe", lambda _, seed, __: replace(recipe, seed=seed))
 
 
 @pytest.fixture
@@ -214,7 +214,10 @@ def test_adapted_run_is_an_ordinary_run(own: Path, start: Path, tmp_path: Path, 
     assert (again["cer"], again["examples"]) == (result["cer"], result["examples"])
     searched = fourhands.evaluate(out, beam=16, ngram=True)
     assert searched["cer"] == result["curve"][-1]["cer"]
-    assert fourhands.load(out).read(bars.page_of((3,))[40:130]).text is not None
+    reader = fourhands.load_pages(out)
+    assert reader.search().beam == 16, "an adapted reader takes the search that it was evaluated with"
+    assert reader.search().prior is not None
+    assert reader.search(beam=0).beam == 0
     assert [each.same for each in fourhands.verify(out, "numpy")] == [True]
 
 
@@ -264,7 +267,7 @@ def test_command_prints_the_table(own: Path, start: Path, tmp_path: Path, comman
     assert "30 own lines; tested on 6 lines of 1 held-out pages" in done.out
     assert [line.split()[0] for line in done.out.splitlines()[2:6]] == ["own", "0", "5", "30"]
     assert "new characters: ñ" in done.out
-    assert "--beam 16 --ngram" in done.out
+    assert f"fourhands read {tmp_path / 'run'} page.jpg" in done.out
 
 
 def test_table_says_how_many_fewer_errors() -> None:

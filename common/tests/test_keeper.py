@@ -16,7 +16,7 @@ from common.training import keeper
 from common.training.checkpoint import Best, Checkpoint
 from common.training.folder import RunFolder
 from common.training.keeper import Keeper
-from common.training.run import Progress
+from common.training.run import Progress, StoppedEarly
 from common.weights import Golden, WeightsFile
 
 
@@ -42,7 +42,13 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
     return Kept(monkeypatch)
 
 
-def train(folder: Path, scores: list[float], losses: list[float] | None = None, best: Best | None = None) -> Keeper:
+def train(
+    folder: Path,
+    scores: list[float],
+    losses: list[float] | None = None,
+    best: Best | None = None,
+    patience: int = 0,
+) -> Keeper:
     """Finish one epoch for each validation score."""
     spec = MLPSpec(num_classes=2, hidden_dims=(2,))
     golden = Golden(images_GHW=np.zeros((1, 28, 28), np.uint8), logits=np.zeros((1, 2), np.float32))
@@ -56,7 +62,8 @@ def train(folder: Path, scores: list[float], losses: list[float] | None = None, 
     task: Any = SimpleNamespace(evaluate=lambda *_: next(results))
     dataset: Any = SimpleNamespace(charset=Charset(("a", "b")), validation=range(3))
     recognizer: Any = SimpleNamespace(spec=spec, export_weights=dict)
-    observer = Keeper(RunFolder(folder), task, dataset, recorders=[], histograms=False, provenance={}, best=best)
+    options: Any = {"recorders": [], "histograms": False, "provenance": {}, "best": best, "patience": patience}
+    observer = Keeper(RunFolder(folder), task, dataset, **options)
     first = best.epoch + 1 if best else 1
     for epoch in range(first, first + len(scores)):
         observer.epoch_done(Progress(epoch=epoch, step=10 * epoch, seconds=0.0), recognizer, {})
@@ -74,6 +81,18 @@ def test_a_resumed_run_keeps_an_earlier_best_epoch(kept: Kept, tmp_path: Path) -
     train(tmp_path, [0.5, 0.8, 0.6], best=Best(epoch=4, score=0.7, rates={"accuracy": 0.7}))
     assert kept.weights == [6]
     assert kept.checkpoints == [4, 6, 6]
+
+
+def test_a_run_stops_once_the_best_epoch_is_patience_epochs_ago(kept: Kept, tmp_path: Path) -> None:
+    scores = [0.5, 0.9, 0.4, 0.8, 0.9, 1.0]  # equal is not better: epochs 3, 4 and 5 are no better than epoch 2
+    with pytest.raises(StoppedEarly):
+        train(tmp_path, scores, patience=3)
+    assert kept.checkpoints == [1, 2, 2, 2, 2], "the last epoch is kept before the run stops"
+
+
+def test_patience_counts_from_the_last_better_epoch_and_zero_never_stops(kept: Kept, tmp_path: Path) -> None:
+    train(tmp_path, [0.5, 0.4, 0.6, 0.5, 0.7, 0.6], patience=2)
+    train(tmp_path, [0.5, 0.4, 0.3, 0.2])
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

@@ -60,6 +60,27 @@ def test_run_cut_off_between_its_last_epoch_and_its_result_is_completed(
     assert (result["steps"], result["step_seconds"]) == (18, None)
 
 
+def test_a_run_that_stops_early_is_complete_and_says_so(
+    tiny: list[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a learning rate at which no weight moves: no epoch is better than the first
+    still = ["--train.learning-rate", "1e-30", "--train.weight-decay", "0", "--train.patience", "2"]
+    flags = [*tiny, *still, "--train.epochs", "9"]
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "complete", cut)
+        assert command(*flags, "--out", tmp_path / "run").code == 130
+    done = command(*flags, "--out", tmp_path / "run", "--resume")
+    assert "stopped after epoch 3 of 9: no better validation figure since epoch 1" in done.out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["epochs_trained"], result["stopped_early"], result["steps"]) == (3, True, 27)
+    assert len([row for row in rows_without_times(tmp_path / "run") if "epoch" in row]) == 3
+    command(*flags, "--out", tmp_path / "run", "--resume").refuses("is complete; there is nothing to resume")
+
+
 def test_the_best_epoch_s_weights_are_kept_not_the_last(tiny: list[str], tmp_path: Path, command: Command) -> None:
     # a learning rate so high that the model gets worse
     flags = ["--train.learning-rate", "0.5", "--train.schedule", "constant", "--train.epochs", "5"]
@@ -102,6 +123,9 @@ def test_recorders_get_weights_gradients_and_readings(
         def readings(self, step: int, readings: list[object]) -> None:
             told.append(("readings", step, {str(len(readings))}))
 
+        def examples(self, step: int, readings: list[object]) -> None:
+            told.append(("examples", step, {str(len(readings))}))
+
         def close(self, summary: dict[str, object]) -> None:
             told.append(("close", 0, set(summary)))
 
@@ -117,5 +141,6 @@ def test_recorders_get_weights_gradients_and_readings(
     assert [row for row in told if row[0] == "histograms"] == [("histograms", 9, arrays), ("histograms", 18, arrays)]
     assert [row for row in told if row[0] == "readings"] == [("readings", 9, {"16"}), ("readings", 18, {"16"})]
     assert ("scalars", 3, {"train/loss", "train/learning_rate", "train/epoch", "seconds"}) in told
+    assert [row for row in told if row[0] == "examples"] == [("examples", 18, {"60"})]
     assert told[-1][0] == "close"
     assert "accuracy" in told[-1][2]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -69,8 +69,8 @@ def write_environment(folder: RunFolder, task: Task, dataset: AnyDataset, packag
         "versions": versions(dict.fromkeys((*packages, *_LIBRARIES))),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
-    before = _read(folder.environment)
-    if before is None:
+    before = read_environment(folder.environment)
+    if not before:
         if diff:
             write_atomically(folder.uncommitted, diff)
         folder.write_json(folder.environment, own)
@@ -84,12 +84,13 @@ def write_environment(folder: RunFolder, task: Task, dataset: AnyDataset, packag
     folder.write_json(folder.environment, before | {"resumed": [*before.get("resumed", ()), own]})
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_environment(path: Path) -> dict[str, Any]:
+    """The content of environment.json; empty if there is none that can be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 @cache
@@ -138,9 +139,3 @@ def _git(root: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> bytes:
     if done.returncode not in codes:
         raise subprocess.CalledProcessError(done.returncode, "git")
     return done.stdout
-
-
-def for_recorders(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of environment.json that a recorder shows beside the configuration."""
-    names = ("code", "data", "machine", "versions")
-    return {name: environment[name] for name in names if name in environment}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.atomic import write_atomically
+from common.config import TrainConfig
 from common.errors import UserError
 from common.evaluation.profile import FILE as PROFILE
 from common.formatting import flattened
@@ -142,6 +143,8 @@ class RunFolder:
             raise UserError(f"{self.config} cannot be read ({error}); restore it or give --out a new folder") from None
         # through JSON, so that tuples compare as the lists they are written as
         now = flattened(json.loads(json.dumps(config)))
+        # an earlier version wrote no field for what it could not do, which is what the default does
+        before = flattened({"train": asdict(TrainConfig())}) | before
         for field in sorted(before.keys() | now.keys()):
             if before.get(field) != now.get(field):
                 raise UserError(

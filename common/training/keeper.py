@@ -9,13 +9,13 @@ from typing import Any
 from common.data.dataset import AnyDataset, AnySplit
 from common.errors import UserError
 from common.evaluation.evaluation import Evaluation
-from common.recognizer import Recognizer, State
+from common.recognizer import AnyBatch, Recognizer, State
 from common.sampling import evenly
 from common.tasks import Task
 from common.training.checkpoint import Best, Checkpoint, save_checkpoint
 from common.training.folder import RunFolder
 from common.training.recorders import Recorder
-from common.training.run import Progress
+from common.training.run import Progress, StoppedEarly
 from common.weights import WeightsFile, save_weights
 
 SAMPLE_READINGS = 16
@@ -24,12 +24,12 @@ TRAINING_SAMPLE = 256
 
 
 def sample_size(task: Task, examples: int) -> int:
-    """Number of training examples to evaluate at the end of an epoch: a fiftieth, so that it takes little time.
+    """Number of training examples to evaluate at the end of an epoch: a hundredth, so that it takes little time.
 
     It is a multiple of `task.sample_step`, at least once and at most `TRAINING_SAMPLE`.
     """
     step = task.sample_step
-    return max(step, min(TRAINING_SAMPLE, examples // 50) // step * step)
+    return max(step, min(TRAINING_SAMPLE, examples // 100) // step * step)
 
 
 class Keeper:
@@ -43,10 +43,11 @@ class Keeper:
         task: evaluates the model on the validation split.
         dataset: the data of the run.
         recorders: receive every step and epoch.
-        histograms: whether to record arrays, which costs a backward pass per epoch.
+        histograms: whether to record arrays, which costs a backward pass each time.
         provenance: goes into the weights file.
         best: the best epoch before this process, if the run is resumed.
         sample: training examples, evaluated without augmentation at the end of each epoch; None for no such figures.
+        patience: epochs without a better score after which the run ends; 0 never ends it.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Keeper:
         provenance: dict[str, Any],
         best: Best | None,
         sample: AnySplit | None = None,
+        patience: int = 0,
     ) -> None:
         self._folder = folder
         self._task = task
@@ -69,6 +71,12 @@ class Keeper:
         self._provenance = provenance
         self.best = best
         self._sample = sample
+        self._batch: AnyBatch | None = None
+        self._patience = patience
+
+    def waited_enough(self, epoch: int) -> bool:
+        """Whether `patience` epochs have passed since the best one, at the end of `epoch` (from 1)."""
+        return bool(self._patience) and self.best is not None and epoch - self.best.epoch >= self._patience
 
     def step_done(self, progress: Progress, loss: float, learning_rate: float) -> None:
         """Record the step."""
@@ -81,6 +89,7 @@ class Keeper:
 
         Raises:
             UserError: the validation loss is not finite, or a file cannot be written; earlier files stay.
+            StoppedEarly: the best epoch is `patience` epochs ago.
         """
         charset, validation = self._dataset.charset, self._dataset.validation
         seen = self._task.evaluate(recognizer, charset, validation, charset)
@@ -104,8 +113,14 @@ class Keeper:
             recorder.scalars(progress.step, {"epoch": progress.epoch, **values})
             recorder.readings(progress.step, readings)
         if self._histograms:
-            self._record_histograms(progress.step, recognizer, seen)
+            self._record_histograms(progress.step, recognizer)
         save_checkpoint(self._folder.checkpoint, Checkpoint(state=state, progress=progress, best=self.best))
+        if self.waited_enough(progress.epoch):
+            raise StoppedEarly
+
+    def look(self, progress: Progress, recognizer: Recognizer) -> None:
+        """Record weights and gradients in the middle of an epoch."""
+        self._record_histograms(progress.step, recognizer)
 
     def _save_weights(self, recognizer: Recognizer, seen: Evaluation) -> None:
         assert self.best is not None, "weights are saved when they are the best"
@@ -119,8 +134,12 @@ class Keeper:
         )
         save_weights(self._folder.weights, content)
 
-    def _record_histograms(self, step: int, recognizer: Recognizer, seen: Evaluation) -> None:
-        _, gradients = recognizer.loss_and_gradients(seen.first_batch())
+    def _record_histograms(self, step: int, recognizer: Recognizer) -> None:
+        if self._batch is None:  # always the same training examples, so that only the weights change
+            sample = self._dataset.validation if self._sample is None else self._sample
+            charset = self._dataset.charset
+            self._batch = self._task.evaluate(recognizer, charset, sample, charset).first_batch()
+        _, gradients = recognizer.loss_and_gradients(self._batch)
         arrays = {f"weights/{name}": array for name, array in recognizer.export_weights().items()}
         arrays |= {f"gradients/{name}": array for name, array in gradients.items()}
         for recorder in self._recorders:

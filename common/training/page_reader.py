@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +62,8 @@ class PageReader:
 
     reader: Reader
     """Reads lines, or characters."""
-    finder_run: Path | None
-    """A run folder or a weights file of `unet`; None for the finder that ships."""
+    open_finder: Callable[[], Recognizer]
+    """Opens the finder of lines, which is not needed for a picture of one line."""
     device: Device
     shipped: bool
     """Whether the reader is the one that ships."""
@@ -85,7 +85,11 @@ class PageReader:
             raise UserError(
                 f"{run} is a {reader.content.spec.rung}, which finds lines and reads none; name it as finder"
             )
-        return cls(reader=reader, finder_run=finder, device=device, shipped=run is None)
+
+        def open_finder() -> Recognizer:
+            return open_recognizer(open_weights(finder or check_shipped(FINDER)), reader.framework, device)[0]
+
+        return cls(reader=reader, open_finder=open_finder, device=device, shipped=run is None)
 
     @classmethod
     def open_for(cls, run: Path | None, framework: str | None, device: Device) -> PageReader:
@@ -122,7 +126,7 @@ class PageReader:
                 image; dark on light or light on dark.
             kind: what the picture shows: page, line or character. None finds out.
             beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None: the reader that ships takes
-                the search of its model card, another one takes the best path.
+                the search of its model card, so does one that was adapted from it, and another one takes the best path.
             ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None: as for `beam`.
 
         Returns:
@@ -194,7 +198,9 @@ class PageReader:
 
     def _search(self, beam: int | None, ngram: bool | None) -> tuple[int, bool]:
         if beam is None and not ngram:
-            return (BEAM, True) if self.shipped and ngram is None else (0, False)
+            # `fourhands adapt` notes the search that it was evaluated with
+            adapted = self.reader.content.provenance.get("search") is not None
+            return (BEAM, True) if ngram is None and (self.shipped or adapted) else (0, False)
         return beam or 0, bool(ngram)
 
     def _check(self, kind: Kind | None) -> None:
@@ -265,5 +271,4 @@ class PageReader:
     @cached_property
     def finder(self) -> Recognizer:
         """The finder of lines."""
-        content = open_weights(self.finder_run or check_shipped(FINDER))
-        return open_recognizer(content, self.framework, self.device)[0]
+        return self.open_finder()

@@ -21,6 +21,10 @@ FETCH_LAG = 4
 """Steps between an update and the moment when its loss is fetched from the device."""
 
 
+class StoppedEarly(Exception):
+    """Ends the loop of a run after an epoch that an observer has kept, because more epochs would not help."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """The progress of a run."""
@@ -43,7 +47,19 @@ class Observer(Protocol):
         """One update is done; `loss` in nats per example (lines: per character)."""
 
     def epoch_done(self, progress: Progress, recognizer: Recognizer, state: State) -> None:
-        """One pass over the training split is done."""
+        """One pass over the training split is done.
+
+        Raises:
+            StoppedEarly: it was the last epoch of the run, though not the last one planned.
+        """
+
+
+@runtime_checkable
+class Looker(Protocol):
+    """Looks at the model in the middle of an epoch."""
+
+    def look(self, progress: Progress, recognizer: Recognizer) -> None:
+        """Some steps of the epoch are done."""
 
 
 @dataclass(kw_only=True)
@@ -86,6 +102,11 @@ class Run:
         observers: receive every step and epoch, in this order.
         checkpoint: the state that the same implementation gave to `epoch_done`.
         progress: the progress of the run when it gave that state.
+        looker: looks at the model every `look_every` steps, but for the last step of an epoch.
+        look_every: see `looker`.
+
+    Raises:
+        UserError: the last batch of an epoch has fewer examples than `config.accumulate`.
     """
 
     def __init__(
@@ -96,15 +117,24 @@ class Run:
         observers: Sequence[Observer] = (),
         checkpoint: State | None = None,
         progress: Progress | None = None,
+        looker: Looker | None = None,
+        look_every: int = 50,
     ) -> None:
         self.config = config
         self.checkpoint = checkpoint
         self._batches = batches
         self._observers = observers
         self.steps_per_epoch = len(self._batches)
+        smallest = batches.examples % batches.batch_size or batches.batch_size
+        if smallest < config.accumulate:
+            raise UserError(
+                f"train.accumulate is {config.accumulate}, but the last batch of an epoch has {smallest} of "
+                f"{batches.examples:,} examples, one for each part at most; choose another --train.batch-size"
+            )
         self.learning_rates_S = learning_rates(config, config.epochs * self.steps_per_epoch)
         self.first_epoch = progress.epoch if progress else 0
         self.step = progress.step if progress else 0
+        self._looker, self._look_every = looker, look_every
         self.clock = Clock(seconds=progress.seconds if progress else 0.0)
         self._pending: deque[tuple[Progress, SupportsFloat]] = deque()
 
@@ -131,6 +161,21 @@ class Run:
         while len(self._pending) > kept:
             self._fetch()
         self.clock.step()
+
+    @property
+    def look_due(self) -> bool:
+        """Whether `look` is to be called after this step."""
+        in_epoch = self.step % self.steps_per_epoch
+        return self._looker is not None and in_epoch > 0 and in_epoch % self._look_every == 0
+
+    def look(self, recognizer: Recognizer) -> None:
+        """Show the model after a step. The clock is paused."""
+        while self._pending:  # recorders take steps in order
+            self._fetch()
+        self.clock.pause()
+        if self._looker is not None:
+            self._looker.look(self._progress(), recognizer)
+        self.clock.start()
 
     def epoch_done(self, recognizer: Recognizer, state: State) -> None:
         """Report a finished epoch with all that is needed to continue from here."""

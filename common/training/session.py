@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,17 +21,21 @@ from common.reading.ngram import save_prior
 from common.recognizer import Device, Recognizer, load_implementation
 from common.spec import Spec, parameter_count, spec_to_dict
 from common.tasks import Task, task_of
+from common.training.architecture import layers_of
 from common.training.bar import training_bar
 from common.training.checkpoint import Checkpoint
-from common.training.environment import write_environment
+from common.training.environment import read_environment, write_environment
 from common.training.folder import Config, RunFolder
 from common.training.keeper import Keeper, sample_size
-from common.training.run import Clock, Run
+from common.training.overfit import overfit, verdict
+from common.training.run import Clock, Run, StoppedEarly
 from common.training.status import kept_status
 from common.training.trained import open_weights
 from common.training.warm_start import carry_over
 from common.weights import load_weights
 
+EXAMPLES = 64
+"""Test examples that recorders show: a sample, and as many of the most confident mistakes."""
 PROVENANCE = ("framework", "data", "data_config", "device", "start_from", "train")
 
 
@@ -52,6 +57,8 @@ class Session:
     """A run folder or a weights file with initial weights."""
     record: Sequence[str] = ()
     """Recorders besides metrics.jsonl."""
+    group: str | None = None
+    """Group of the run in Weights & Biases and MLflow, such as the name of a sweep."""
     resume: bool = False
     """Whether to continue an interrupted run."""
 
@@ -70,7 +77,10 @@ class Session:
         build = load_implementation(self.framework)
         before = None if self.start_from is None else open_weights(self.start_from)
         dataset = task.load(self.data, self.spec, self.data_config)
-        spec = task.decide(self.spec, dataset)
+        spec, train = task.decide(self.spec, dataset), self.train
+        if train.overfit:
+            few = overfit(spec, train, dataset)
+            spec, train, dataset = few.spec, few.train, few.dataset
         start = None if before is None else carry_over(before, spec, dataset.charset, self.train.seed)
         recognizer = build(spec, seed=self.train.seed, device=self.device)
         if self.train.precision not in recognizer.precisions:
@@ -88,13 +98,13 @@ class Session:
             "data_config": asdict(self.data_config),
             "spec": spec_to_dict(spec),
             "start_from": None if self.start_from is None else str(self.start_from),
-            "train": asdict(self.train),
+            "train": asdict(train),
         }
         started = {} if start is None else {"started_with": start.carried}
         checkpoint = folder.open(config)
         with kept_status(folder.status):
             write_environment(folder, task, dataset, recognizer.packages, self.device)
-            return self._train(task, recognizer, folder, dataset, config, started, checkpoint)
+            return self._train(task, recognizer, folder, dataset, train, config, started, checkpoint)
 
     def _train(
         self,
@@ -102,15 +112,19 @@ class Session:
         recognizer: Recognizer,
         folder: RunFolder,
         dataset: AnyDataset,
+        train: TrainConfig,
         config: Config,
         started: Mapping[str, str],
         checkpoint: Checkpoint | None,
     ) -> dict[str, Any]:
-        from common.training.recorders import open_recorders
+        from common.training.recorders import About, open_recorders
 
         progress = checkpoint.progress if checkpoint else None
         done = progress.step if progress else 0
-        recorders = open_recorders(self.record, folder.path, config, first_step=done + 1)
+        about = About(
+            layers=layers_of(recognizer.spec), environment=read_environment(folder.environment), group=self.group
+        )
+        recorders = open_recorders(self.record, folder.path, config, first_step=done + 1, about=about)
         summary: Mapping[str, Any] = {}
         try:
             software = versions(recognizer.packages)
@@ -123,26 +137,36 @@ class Session:
                 provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
                 best=checkpoint.best if checkpoint else None,
                 sample=task.sample(dataset, sample_size(task, len(dataset.train))),
+                patience=train.patience,
             )
-            batches = task.batches(dataset, recognizer.spec, self.train)
+            batches = task.batches(dataset, recognizer.spec, train)
             # the run reports a loss that overflows, in words; NumPy need not warn of it as well
             with (
-                training_bar(self.train.epochs * len(batches), done) as bars,
+                training_bar(train.epochs * len(batches), done) as bars,
                 np.errstate(over="ignore", invalid="ignore"),
             ):
                 run = Run(
-                    self.train,
+                    train,
                     batches,
                     observers=[keeper, *bars],
                     checkpoint=checkpoint.state if checkpoint else None,
                     progress=progress,
+                    looker=keeper if self.record else None,
                 )
-                recognizer.fit(run)
+                # a run that was cut off between its last epoch and its result has nothing left to train
+                if not keeper.waited_enough(run.first_epoch):
+                    with contextlib.suppress(StoppedEarly):
+                        recognizer.fit(run)
+            epochs = run.step // run.steps_per_epoch
             assert keeper.best is not None, "a run has at least one epoch"
             memory = peak_memory_mb()
             recognizer.load_weights(load_weights(folder.weights).weights)
             evaluation = task.evaluate(recognizer, dataset.charset, dataset.test, dataset.charset)
-            prior = task.choose_prior(recognizer, dataset.charset, dataset)
+            figures = evaluation.figures()
+            if train.overfit:
+                learnt, sentence = verdict(task.measure, figures[task.measure.metric], train.overfit)
+                started = {**started, "overfit": {"examples": train.overfit, "learnt": learnt, "verdict": sentence}}
+            prior = None if train.overfit else task.choose_prior(recognizer, dataset.charset, dataset)
             if prior is not None:
                 save_prior(folder.prior, prior, dataset.charset)
             profile = task.profile(recognizer, dataset.charset, dataset, identity_of(folder.weights))
@@ -153,12 +177,14 @@ class Session:
                 "framework": config["framework"],
                 "device": config["device"],
                 "data": config["data"],
-                "split": "test",
-                "seed": self.train.seed,
+                "split": "train" if train.overfit else "test",
+                "seed": train.seed,
                 **started,
-                **evaluation.figures(),
+                **figures,
                 "parameters": parameter_count(recognizer.spec),
-                "epochs": self.train.epochs,
+                "epochs": train.epochs,
+                "epochs_trained": epochs,
+                "stopped_early": epochs < train.epochs,
                 "best_epoch": keeper.best.epoch,
                 **{f"best_validation_{name}": rate for name, rate in keeper.best.rates.items()},
                 "steps": run.step,
@@ -172,6 +198,10 @@ class Session:
 
             folder.write_predictions(evaluation.predictions())
             draw_run(folder.path, folder.metrics, task, evaluation, dataset.name)
+            if self.record:
+                shown = [evaluation.reading(i) for i in evaluation.sample(EXAMPLES, EXAMPLES // 2)]
+                for recorder in recorders:
+                    recorder.examples(run.step, shown)
             summary = result  # only now: a run that fails before has not ended
         finally:
             for recorder in recorders:

@@ -4,9 +4,11 @@ The tests call these, and so do the planted faults, which must turn them red.
 """
 
 from conformance.checks.definition import (
+    accumulated_steps_match_the_formulas,
     dropout_matches_its_definition,
     gradients_match_finite_differences,
     logits_match_the_definition,
+    other_optimizers_match_their_formulas,
     steps_match_the_formulas,
 )
 from conformance.checks.learning import (
@@ -46,6 +48,7 @@ from conformance.checks.subject import Check, Subject
 __all__ = [
     "Check",
     "Subject",
+    "accumulated_steps_match_the_formulas",
     "adamw_steps_agree",
     "clipped_steps_agree",
     "ctc_corners_agree",
@@ -66,6 +69,7 @@ __all__ = [
     "loss_agrees",
     "mnist_is_read",
     "one_batch_is_learnt_by_heart",
+    "other_optimizers_match_their_formulas",
     "padding_changes_no_loss",
     "page_corners_agree",
     "reading_does_not_depend_on_its_batch",

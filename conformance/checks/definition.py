@@ -67,6 +67,41 @@ def steps_match_the_formulas(subject: Subject) -> float:
     return worst
 
 
+def other_optimizers_match_their_formulas(subject: Subject) -> float:
+    """20 steps of SGD with Nesterov's momentum, of Adam and of RMSprop end where the published formulas end."""
+    spec = golden.small(subject.rung)
+    worst = 0.0
+    for check, config in golden.OTHER_OPTIMIZERS.items():
+        fitted = golden_run(subject, spec, config)
+        hat = subject.worker.implementation in oracle.EPSILON_HAT
+        expected, losses = formulas_fit(spec, config, epsilon_hat=hat)
+        worst = max(worst, subject.hold(check, fitted.weights, expected))
+        worst = max(worst, subject.hold(check, {"losses": np.array(fitted.losses)}, {"losses": np.array(losses)}))
+    return worst
+
+
+def accumulated_steps_match_the_formulas(subject: Subject) -> float:
+    """20 steps in three micro-batches each end where the sums over all of them, divided once, end.
+
+    Without batch norm, which sees one micro-batch at a time, they also end where whole batches end. There AdamW is
+    compared as well, because its rate changes from step to step.
+    """
+    spec = golden.small(subject.rung)
+    pairs = [(golden.ACCUMULATED, golden.ACCUMULATED)]
+    if not any(name.endswith("variance") for name in spec.parameters()):
+        of_adamw = golden.ACCUMULATED_ADAMW
+        pairs += [(golden.ACCUMULATED, golden.SGD), (of_adamw, of_adamw), (of_adamw, golden.ADAMW)]
+    hat = subject.worker.implementation in oracle.EPSILON_HAT
+    worst = 0.0
+    for config, of_formulas in pairs:
+        fitted = golden_run(subject, spec, config)
+        expected, losses = formulas_fit(spec, of_formulas, epsilon_hat=hat)
+        worst = max(worst, subject.hold("accumulated steps", fitted.weights, expected))
+        actual = {"losses": np.array(fitted.losses)}
+        worst = max(worst, subject.hold("accumulated steps", actual, {"losses": np.array(losses)}))
+    return worst
+
+
 def dropout_matches_its_definition(subject: Subject) -> float:
     """The loss under dropout has the mean and variance that follow from all ways to drop the units.
 

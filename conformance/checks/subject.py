@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from common.batch import LineBatch, PageBatch
 from common.config import TrainConfig
 from common.recognizer import AnyBatch, Device, DType, Recognizer
-from common.spec import LineSpec, Spec, UNetSpec
+from common.spec import LineSpec, Spec, TransformerSpec, UNetSpec
 from common.weights import Weights
 from conformance import golden, line_oracle, oracle, page_oracle
 from conformance.tolerances import Mismatch, hold, tolerance
@@ -124,20 +125,22 @@ def reference_fit(spec: Spec, config: TrainConfig) -> Fitted:
 def formulas_fit(spec: Spec, config: TrainConfig, *, epsilon_hat: bool = False) -> tuple[Weights, list[float]]:
     """The weights and the losses of that run, by the optimizers' formulas and the reference's gradients."""
     reference = build_reference(spec, dtype="float64")
-    losses = []
 
-    def gradients_of(weights: Weights, batch: AnyBatch) -> Weights:
+    def gradients_of(weights: Weights, batch: AnyBatch) -> tuple[float, Weights]:
         reference.load_weights(weights)
-        loss, gradients = reference.loss_and_gradients(batch)
-        losses.append(loss)
-        return gradients
+        return reference.loss_and_gradients(batch)
 
     def statistics_of(weights: Weights, batch: AnyBatch) -> Weights:
         oracle_of_rung = oracle_of(spec)
         return {} if oracle_of_rung is oracle else oracle_of_rung.running_statistics(spec, weights, batch)
 
-    batches = golden_batches(spec, config)
-    weights = oracle.train(
-        config, golden.golden_weights(spec), batches, gradients_of, statistics_of, epsilon_hat=epsilon_hat
-    )
-    return weights, losses
+    def terms_of(batch: AnyBatch) -> int:
+        if isinstance(batch, PageBatch):
+            return int(batch.counts_Bhw.sum())
+        if not isinstance(batch, LineBatch):
+            return len(batch.labels_B)
+        ends = len(batch.label_lengths_B) if isinstance(spec, TransformerSpec) else 0
+        return int(batch.label_lengths_B.sum()) + ends
+
+    start, batches = golden.golden_weights(spec), golden_batches(spec, config)
+    return oracle.train(config, start, batches, gradients_of, statistics_of, terms_of, epsilon_hat=epsilon_hat)

@@ -8,6 +8,7 @@ import os
 import textwrap
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import get_type_hints
@@ -22,7 +23,8 @@ from sphinx.util.typing import ExtensionMetadata
 
 from common.cli import COMMANDS, main
 from common.data.sources import SOURCES
-from common.spec import RUNGS, parameter_count
+from common.spec import RUNGS, new_spec, parameter_count
+from common.spec.presets import PRESETS, preset_fields
 from conformance import checks
 from conformance.faults import OWN
 from conformance.tolerances import TOLERANCES
@@ -39,6 +41,20 @@ def parameters(rung: str) -> str:
         for name, parameter in spec.parameters().items()
     ]
     return table(("name", "shape", "starts from"), [*rows, ("all", f"{parameter_count(spec):,} numbers", "")])
+
+
+def presets() -> str:
+    """Parameters and sizes of each rung's presets, for 83 classes."""
+    rows = []
+    for rung in RUNGS:
+        for name in PRESETS:
+            fields = preset_fields(rung, name)
+            spec = new_spec(rung, **fields)
+            if "num_classes" in spec.decided_by_data:
+                spec = replace(spec, num_classes=83)
+            sizes = ", ".join(f"`{field}` {value}" for field, value in fields.items()) or "the defaults"
+            rows.append((f"`{rung}`", name, f"{parameter_count(spec):,}", sizes))
+    return table(("rung", "preset", "parameters", "sizes"), rows)
 
 
 def tolerances(check: str = "") -> str:
@@ -125,6 +141,7 @@ def _signature(function: Callable[..., object]) -> str:
 CONTENT = {
     "api": api,
     "parameters": parameters,
+    "presets": presets,
     "tolerances": tolerances,
     "suite": suite,
     "faults": faults,

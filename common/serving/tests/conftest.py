@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from common.serving.tests.engine_kit import serve, small  # noqa: F401  # fixtures
 from conformance.plugin import Missing
 
 if TYPE_CHECKING:

@@ -36,6 +36,7 @@ class FakeEngine:
     def __init__(self, *pages: PageReading, error: Exception | None = None, seconds: float = 0.0) -> None:
         self.pages, self.error, self.seconds = pages or (reading(),), error, seconds
         self.ready = True
+        self.failure: str | None = None
         self.model: ModelInfo | None = ModelInfo(
             identity="0123456789ab",
             rung="lstm_ctc",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +69,14 @@ def tab(browser: Browser, url: str, *, failures: bool = False, **options: Any) -
     """
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)  # a machine may be busy
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     page.on("request", lambda asked: _check_host(asked.url, url, wrong))
     try:
         page.goto(url)
+        ready(page)
         yield page
     finally:
         context.close()
@@ -88,6 +89,26 @@ def _check_host(asked: str, own: str, wrong: list[str]) -> None:
         wrong.append(f"request to another host: {asked}")
 
 
+def ready(page: Page) -> None:
+    """Wait until the scripts run: the browser says that a page is loaded before that."""
+    page.wait_for_selector("#start:visible, #work:visible")
+
+
 def texts_of(page: Page) -> list[str]:
     """The texts in the fields of the lines."""
-    return [field.input_value() for field in page.locator("#lines textarea").all()]
+    texts: list[str] = page.locator("#lines textarea").evaluate_all("fields => fields.map(field => field.value)")
+    return texts
+
+
+def wait_for_text(page: Page, selector: str, text: str) -> None:
+    """Wait until an element holds a text. Playwright's `wait_for_function` needs `eval`, which the policy forbids."""
+    page.locator(selector).filter(has_text=text).first.wait_for(state="attached")
+
+
+def wait_until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait up to 30 seconds for a condition."""
+    for _ in range(600):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("waited for 30 seconds")

@@ -30,6 +30,7 @@ import { Problem, noConnection, nonsense, problemOf } from "./problem.js";
 
 const TRIES = 6;
 const LONGEST_WAIT = 60; // seconds
+const SAVE_TIMEOUT = 20_000; // milliseconds
 const KEEPALIVE = 20_000; // characters: browsers refuse more than 64 KiB of a request that outlives its tab
 
 /**
@@ -58,7 +59,7 @@ export class Api {
       const headers = new Headers(init.headers);
       const token = this.tokens.current;
       if (token) headers.set("Authorization", `Bearer ${token}`);
-      const response = await fetch(new URL(path, document.baseURI), { ...init, headers, credentials: "omit", redirect: "error" })
+      const response = await fetch(new URL(path, document.baseURI), { ...init, headers, redirect: "error" })
         .catch((/** @type {unknown} */ error) => {
           throw isAbort(error) ? error : noConnection();
         });
@@ -159,6 +160,7 @@ export class Api {
       headers: { "Content-Type": "application/json", "If-Match": `"${version}"` },
       body,
       keepalive: leaving && body.length < KEEPALIVE,
+      signal: AbortSignal.timeout(SAVE_TIMEOUT), // a server that hangs must not keep the person on the page
     });
     if (typeof answer?.version !== "string") throw nonsense(200);
     return answer;

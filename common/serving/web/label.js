@@ -4,13 +4,15 @@
 import { isAbort } from "./api.js";
 import { ask } from "./ask.js";
 import { BaselineEditor } from "./baseline.js";
-import { corrected, levelOf } from "./confidence.js";
-import { byId, isTyping, make, onPress } from "./dom.js";
-import { draftOf, dropDraft, hasDraft, keepDraft } from "./drafts.js";
+import { byId, isTyping, onPress } from "./dom.js";
+import { draftOf, dropDraft, keepDraft } from "./drafts.js";
+import { Folder } from "./folder.js";
 import { History } from "./history.js";
-import { below, forServer, fromServer, moved, readCharacters, withBaseline, withNew, withText, without } from "./label_lines.js";
+import { KEYS, commandOf } from "./label_keys.js";
+import { below, drawn, forServer, fromServer, moved, shown, withBaseline, withNew, withText, without } from "./label_lines.js";
 import { LineList } from "./lines.js";
 import { Problem } from "./problem.js";
+import { showSaved } from "./save_bar.js";
 import { Saver } from "./saver.js";
 import { Screen } from "./screen.js";
 import { PictureView } from "./view.js";
@@ -20,32 +22,10 @@ import { PictureView } from "./view.js";
 /** @import { SaveState } from "./saver.js" */
 /** @import { Point } from "./types.js" */
 
-const KEYS = [
-  ["Enter, ↓", "Next line"],
-  ["Shift Enter, ↑", "Previous line"],
-  ["Alt Enter", "Add a line below"],
-  ["Alt ↑, Alt ↓", "Move the line up, down"],
-  ["Alt Delete", "Delete the line"],
-  ["Ctrl Z", "Undo"],
-  ["Ctrl Shift Z", "Redo"],
-  ["Ctrl S", "Save now"],
-  ["Alt Page Down", "Next page of the folder"],
-  ["Alt Page Up", "Previous page of the folder"],
-  ["↑ ↓ ← →", "Move a point of the baseline, with Shift by ten pixels"],
-  ["Insert, Delete", "Add or remove a point of the baseline"],
-  ["+  −", "Zoom, while the picture has the focus"],
-  ["0, 1", "Show the whole page, its width, while the picture has the focus"],
-  ["Esc", "Leave the field, or stop drawing"],
+/** @type {[id: string, command: import("./label_keys.js").Command][]} */
+const BUTTONS = [
+  ["add-line", "add"], ["line-up", "up"], ["line-down", "down"], ["delete-line", "delete"], ["undo", "undo"], ["redo", "redo"], ["save", "save"],
 ];
-
-/** @type {Record<SaveState, [sign: string, words: string]>} */
-const SAVED = {
-  saved: ["✓", "Saved"],
-  unsaved: ["●", "Not saved yet"],
-  saving: ["↻", "Saving"],
-  conflict: ["!", "Not saved: somebody else saved this page"],
-  failed: ["!", "Not saved. This browser keeps your work"],
-};
 
 /** @param {Api} api */
 export function startLabelling(api) {
@@ -56,9 +36,6 @@ class Labelling {
   /** @param {Api} api */
   constructor(api) {
     this.api = api;
-    /** @type {LabelEntry[]} */
-    this.entries = [];
-    this.at = -1;
     /** @type {LabelPage | null} */
     this.page = null;
     /** @type {History<Lines>} */
@@ -68,9 +45,26 @@ class Labelling {
     /** @type {number | null} index of the line that is edited */
     this.selected = null;
     this.url = "";
+    /** What the server says about files of the folder that are no pages. */
+    this.leftOut = "";
     this.opening = new AbortController();
     this.screen = new Screen(KEYS);
-    this.choice = byId("page-choice", HTMLSelectElement);
+    this.folder = new Folder({
+      onOpen: (index) => void this.open(index),
+      onNoneLeft: () => this.screen.say("Every other page is corrected"),
+    });
+    /** @type {Record<import("./label_keys.js").Command, () => unknown>} */
+    this.commands = {
+      save: () => this.#save(),
+      undo: () => this.#step(this.history.undo(), "Undone"),
+      redo: () => this.#step(this.history.redo(), "Done again"),
+      up: () => this.#shift(-1),
+      down: () => this.#shift(1),
+      add: () => this.#addBelow(),
+      delete: () => this.#delete(),
+      next: () => this.open(this.folder.at + 1),
+      previous: () => this.open(this.folder.at - 1),
+    };
     this.view = new PictureView(byId("view", HTMLElement), {
       onHover: (index) => this.#hover(index),
       onSelect: (index) => this.list.focus(index),
@@ -105,23 +99,13 @@ class Labelling {
   }
 
   #listen() {
-    onPress("previous", () => this.open(this.at - 1));
-    onPress("next", () => this.open(this.at + 1));
-    onPress("next-new", () => this.#nextNew());
-    this.choice.addEventListener("change", () => void this.open(this.choice.selectedIndex));
     onPress("zoom-in", () => this.view.zoomIn());
     onPress("zoom-out", () => this.view.zoomOut());
     onPress("zoom-width", () => this.view.fitWidth());
     onPress("zoom-page", () => this.view.fitPage());
     onPress("next-doubt", () => this.#nextDoubt());
     onPress("draw-line", () => (this.baselines.drawn ? this.baselines.finish() : this.baselines.start()));
-    onPress("add-line", () => this.#addBelow());
-    onPress("line-up", () => this.#shift(-1));
-    onPress("line-down", () => this.#shift(1));
-    onPress("delete-line", () => this.#delete());
-    onPress("undo", () => this.#step(this.history.undo(), "Undone"));
-    onPress("redo", () => this.#step(this.history.redo(), "Done again"));
-    onPress("save", () => this.#save());
+    for (const [id, command] of BUTTONS) onPress(id, this.commands[command]);
     document.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "hidden") void this.saver?.flush(true);
@@ -136,19 +120,9 @@ class Labelling {
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.isComposing || document.querySelector("dialog[open]")) return;
-    const { key, altKey, shiftKey } = event;
-    const control = (event.ctrlKey || event.metaKey) && !altKey;
-    const letter = control ? key.toLowerCase() : "";
-    const alone = altKey && !event.ctrlKey && !event.metaKey;
-    if (letter === "s") void this.#save();
-    else if (letter === "y" || (letter === "z" && shiftKey)) this.#step(this.history.redo(), "Done again");
-    else if (letter === "z") this.#step(this.history.undo(), "Undone");
-    else if (alone && key === "ArrowUp") this.#shift(-1);
-    else if (alone && key === "ArrowDown") this.#shift(1);
-    else if (alone && key === "Enter") this.#addBelow();
-    else if (alone && key === "Delete") this.#delete();
-    else if (alone && key === "PageDown") void this.open(this.at + 1);
-    else if (alone && key === "PageUp") void this.open(this.at - 1);
+    const { key } = event;
+    const command = commandOf(event);
+    if (command) void this.commands[command]();
     else if (this.baselines.drawn && key === "Enter") this.baselines.finish();
     else if (this.baselines.drawn && key === "Backspace") this.baselines.back();
     else if (this.baselines.drawn && key === "Escape") this.baselines.cancel();
@@ -157,61 +131,35 @@ class Labelling {
     event.preventDefault();
   }
 
-  // --- the folder
-
   async #list() {
     try {
       const { pages, left_out: leftOut } = await this.api.labelPages();
-      this.entries = pages;
-      this.screen.note(leftOut.join(" "));
+      this.folder.entries = pages;
+      this.leftOut = leftOut.join(" ");
     } catch (error) {
       this.#fail(error, () => this.#list());
       return;
     }
-    this.#showFolder();
-    if (!this.entries.length) {
-      this.screen.say("The folder has no pictures");
-      return;
-    }
-    const named = this.entries.findIndex(({ id }) => `#${id}` === location.hash);
-    const unread = this.entries.findIndex(({ state }) => state === "new");
-    await this.open(named >= 0 ? named : Math.max(0, unread));
-  }
-
-  #showFolder() {
-    const signs = { new: "○", corrected: "✓" };
-    this.choice.replaceChildren(...this.entries.map(({ name, state }, index) => {
-      const words = hasDraft(name) ? "! not saved" : `${signs[state] ?? ""} ${state}`;
-      return make("option", { selected: index === this.at }, `${index + 1}. ${name} (${words})`);
-    }));
-    const done = this.entries.filter(({ state }) => state === "corrected").length;
-    byId("folder-count", HTMLElement).textContent = `${done} of ${this.entries.length} corrected`;
-    byId("previous", HTMLButtonElement).disabled = this.at <= 0;
-    byId("next", HTMLButtonElement).disabled = this.at >= this.entries.length - 1;
-  }
-
-  #nextNew() {
-    const count = this.entries.length;
-    const order = Array.from({ length: count }, (_, step) => (this.at + 1 + step) % count);
-    const next = order.find((index) => this.entries[index].state === "new" && index !== this.at);
-    if (next === undefined) this.screen.say("Every other page is corrected");
-    else void this.open(next);
+    this.folder.show();
+    if (this.folder.entries.length) await this.open(this.folder.first);
+    else this.screen.say("The folder has no pictures");
   }
 
   // --- one page
 
   /** @param {number} index */
   async open(index) {
-    const entry = this.entries[index];
+    const entry = this.folder.entries[index];
     if (!entry) return;
     if (this.baselines.drawn) this.baselines.cancel();
     await this.saver?.flush();
     this.saver?.stop();
     this.opening.abort();
     const work = this.opening = new AbortController();
-    Object.assign(this, { at: index, page: null, saver: null, selected: null, history: new History(/** @type {Lines} */ ([])) });
+    this.folder.at = index;
+    Object.assign(this, { page: null, saver: null, selected: null, history: new History(/** @type {Lines} */ ([])) });
     globalThis.history.replaceState(null, "", `#${entry.id}`);
-    this.#showFolder();
+    this.folder.show();
     this.#showSaved("saved", null);
     this.#render();
     this.screen.problem(null, () => {}, null);
@@ -260,13 +208,14 @@ class Labelling {
       onState: (state, problem) => this.#showSaved(state, problem),
     });
     this.screen.say(`${entry.name} is open`);
-    this.screen.note(page.note ?? "");
+    this.screen.note([this.leftOut, page.note].filter(Boolean).join(" "));
+    this.leftOut = ""; // said once
     if (fresh && choice === "take") {
       this.history.push(fresh.lines);
       this.saver.changed(fresh.lines);
       keepDraft(entry.name, fresh);
     }
-    this.#showFolder();
+    this.folder.show();
     this.#render();
   }
 
@@ -294,8 +243,8 @@ class Labelling {
     if (select !== undefined) this.selected = select;
     if (redrawn === undefined) this.#render(select !== undefined);
     else {
-      this.list.update(redrawn, this.#shown(redrawn));
-      this.view.redraw(redrawn, this.#drawn(redrawn));
+      this.list.update(redrawn, shown(this.lines[redrawn]));
+      this.view.redraw(redrawn, drawn(this.lines[redrawn]));
       this.#showTools();
     }
   }
@@ -391,13 +340,9 @@ class Labelling {
    * @param {Problem | null} problem
    */
   #showSaved(state, problem) {
-    const [sign, words] = SAVED[state];
-    const entry = this.entries[this.at];
+    const entry = this.folder.current;
     const untouched = state === "saved" && entry?.state === "new" && !this.saver?.pending && !this.history.canUndo;
-    const element = byId("saved", HTMLElement);
-    element.dataset.state = untouched ? "new" : state;
-    element.replaceChildren(make("span", { class: "sign", "aria-hidden": "true" }, untouched ? "○" : sign), ` ${untouched ? "Proposed by the reader" : words}`);
-    byId("save", HTMLButtonElement).textContent = untouched ? "Save as correct" : "Save";
+    showSaved(untouched ? "proposed" : state);
     if (state === "failed" && problem) this.screen.problem(problem, () => this.#save(), null);
     else this.screen.problem(null, () => {}, null);
     if (!this.page || !this.saver || !entry) return;
@@ -406,7 +351,7 @@ class Labelling {
       if (this.saver.version !== this.page.version) {
         this.page.version = this.saver.version;
         Object.assign(entry, { state: "corrected", lines: this.lines.length });
-        this.#showFolder();
+        this.folder.show();
         this.#showSaved(state, problem);
       }
     } else if (state === "conflict") void this.#settle();
@@ -442,8 +387,8 @@ class Labelling {
   #render(focus = false) {
     const held = this.list.focused >= 0;
     const { lines } = this;
-    this.list.show(lines.map((_, index) => this.#shown(index)));
-    this.view.lines(lines.map((_, index) => this.#drawn(index)));
+    this.list.show(lines.map(shown));
+    this.view.lines(lines.map(drawn));
     byId("summary", HTMLElement).textContent = this.page ? (lines.length === 1 ? "1 line" : `${lines.length} lines`) : "";
     byId("next-doubt", HTMLElement).hidden = byId("legend", HTMLElement).hidden = !lines.length;
     if (this.selected !== null && (focus || held)) this.list.focus(this.selected); // selects it, too
@@ -459,22 +404,6 @@ class Labelling {
     byId("line-up", HTMLButtonElement).disabled = none || at === 0;
     byId("line-down", HTMLButtonElement).disabled = none || at === this.lines.length - 1;
     for (const id of ["draw-line", "add-line", "save"]) byId(id, HTMLButtonElement).disabled = !this.page;
-  }
-
-  /** @param {number} index */
-  #shown(index) {
-    const line = this.lines[index];
-    const { text, source } = line;
-    const characters = readCharacters(line)
-      ?? (source && source.confidence !== null ? corrected(source, text) : Array.from(text, (one) => ({ text: one, confidence: 1 })));
-    const confidence = readCharacters(line) ? (source?.confidence ?? null) : null;
-    return { text, characters, confidence, changed: source !== null && source.text !== text };
-  }
-
-  /** @param {number} index */
-  #drawn(index) {
-    const { text, baseline, outline } = this.lines[index];
-    return { level: levelOf(this.#shown(index).confidence), text, baseline, outline: outline ?? [] };
   }
 
   /** @param {number | null} index */

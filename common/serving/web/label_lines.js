@@ -1,7 +1,11 @@
 // @ts-check
 /** The lines of a page that is labelled. Each change makes a new list, so that a step back is the old list. */
 
-/** @import { Character, Line, Point } from "./types.js" */
+import { corrected, levelOf } from "./confidence.js";
+
+/** @import { ShownLine } from "./lines.js" */
+/** @import { Line, Point } from "./types.js" */
+/** @import { DrawnLine } from "./view.js" */
 
 /**
  * @typedef {object} LabelLine
@@ -142,11 +146,25 @@ export function withPoint(baseline, at) {
 }
 
 /**
- * The characters of a line with their confidences, if they are still those that were read.
+ * A line for the list of texts. What a person wrote has no confidence.
  *
  * @param {LabelLine} line
- * @returns {Character[] | null}
+ * @returns {ShownLine}
  */
-export function readCharacters({ text, source }) {
-  return source && source.text === text && source.confidence !== null ? source.characters : null;
+export function shown({ text, source }) {
+  const read = source !== null && source.confidence !== null;
+  const characters = read ? corrected(source, text) : Array.from(text, (one) => ({ text: one, confidence: 1 }));
+  const changed = source !== null && source.text !== text;
+  return { text, characters, confidence: read && !changed ? source.confidence : null, changed };
+}
+
+/**
+ * A line for the picture.
+ *
+ * @param {LabelLine} line
+ * @returns {DrawnLine}
+ */
+export function drawn(line) {
+  const { text, baseline, outline } = line;
+  return { level: levelOf(shown(line).confidence), text, baseline, outline: outline ?? [] };
 }

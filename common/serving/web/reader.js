@@ -4,6 +4,7 @@
 import { isAbort } from "./api.js";
 import { corrected, levelOf } from "./confidence.js";
 import { byId, isTyping, onPress } from "./dom.js";
+import { prepared } from "./files.js";
 import { copy, correctedReading, plainText, save, stem } from "./downloads.js";
 import { LineList } from "./lines.js";
 import { Problem } from "./problem.js";
@@ -160,8 +161,7 @@ class ReaderPage {
     picture.work = new AbortController();
     this.#refresh(picture);
     try {
-      await readable(picture.file);
-      picture.answer = await this.api.read(picture.file, {
+      picture.answer = await this.api.read(await prepared(picture.file), {
         signal: picture.work.signal,
         onWait: ({ seconds, attempt, tries }) => {
           if (picture === this.current) this.screen.count(`The server is busy. Try ${attempt} of ${tries} in`, seconds);
@@ -354,18 +354,4 @@ class ReaderPage {
 /** @param {Page} page */
 function isCorrected({ reading, texts }) {
   return reading.lines.some((line, index) => line.text !== texts[index]);
-}
-
-/**
- * Check that the browser can read a file: a folder that was dropped, or a file that changed, would fail like a network.
- *
- * @param {File} file
- */
-async function readable(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-  } catch {
-    throw new Problem("The browser cannot open this file", "It may be a folder, or it changed after you chose it. Choose it again");
-  }
-  if (!file.size) throw new Problem("The file is empty", "Choose another one");
 }

@@ -30,6 +30,8 @@ export class Saver {
     this.running = null;
     this.timer = 0;
     this.retry = FIRST_RETRY;
+    /** Whether the server could not be reached and is asked again later. */
+    this.retrying = false;
   }
 
   /**
@@ -39,9 +41,10 @@ export class Saver {
    */
   changed(lines) {
     this.pending = lines;
-    if (this.state === "conflict") return; // the person decides first
-    if (this.state !== "failed" && this.state !== "saving") this.#tell("unsaved");
-    if (this.state !== "failed") this.#later(PAUSE);
+    // in a conflict the person decides first; the others will look for what is pending
+    if (this.state === "conflict" || this.state === "saving" || this.retrying) return;
+    this.#tell("unsaved");
+    this.#later(PAUSE);
   }
 
   /**
@@ -66,6 +69,7 @@ export class Saver {
   async #save(leaving) {
     const lines = /** @type {Lines} */ (this.pending);
     this.#tell("saving");
+    this.retrying = false;
     try {
       ({ version: this.version } = await this.send(lines, this.version, leaving));
       if (this.pending === lines) this.pending = null;
@@ -75,6 +79,7 @@ export class Saver {
       if (!(error instanceof Problem)) throw error;
       this.#tell(error.status === 412 ? "conflict" : "failed", error);
       if (this.state !== "failed" || !error.again) return; // the same lines would be refused again
+      this.retrying = true;
       this.#later(error.wait === null ? this.retry : 1000 * error.wait);
       this.retry = Math.min(2 * this.retry, LONGEST_RETRY);
     }
