@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import random
+import string
 import tempfile
 import time
 import warnings
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from PIL import Image
@@ -30,6 +32,7 @@ SECONDS = 30.0  # after which a request counts as hanging
 _TOKENS = [b"\x00", b"\xff", b"\r\n", b"--b", b"--b--", b'"', b"{", b"[", b"NaN", b"null", b"-1", b"1e999", b"\\ud800"]
 _TOKENS += ["é".encode(), b"%00", b"../", b"A" * 300, b"\x7f", b"\xef\xbb\xbf", b"\x89PNG", b"%PDF-", b"=", b"&", b";"]
 _WORDS = b"\xff\xff\xff\xff", bytes(4), b"\x7f\xff\xff\xff", b"\x00\x01\x00\x00"
+_SAFE = string.punctuation.replace("#", "")
 
 
 @dataclass(frozen=True)
@@ -259,10 +262,10 @@ async def _send(transport: httpx.ASGITransport, mutant: Mutant, outcome: Outcome
 
 
 def _raw(path: str, query: str) -> bytes:
+    """An address as a client sends it: ASCII without spaces, and without the # that no client sends."""
+
     def clean(text: str) -> bytes:
-        return b"".join(
-            b"%%%02X" % each if each <= 32 or each >= 127 else bytes([each]) for each in text.encode("latin-1")
-        )
+        return quote(text.encode("latin-1"), safe=_SAFE).encode()
 
     return clean(path) + (b"?" + clean(query) if query else b"")
 
