@@ -118,7 +118,7 @@ def test_run_folder_holds_all_files_of_a_run(finished: Path) -> None:
     pictures = {"curves.png", "readings.png", "confusion.png"}
     if is_ctc(finished):
         names.add("prior.safetensors")
-    assert {path.name for path in finished.iterdir()} - {"uncommitted.diff"} == names | pictures
+    assert {path.name for path in finished.iterdir()} - {"uncommitted.diff", "profile.json"} == names | pictures
     for name in pictures:
         with Image.open(finished / name) as image:
             assert min(image.size) > 100
