@@ -141,6 +141,6 @@ def test_recorders_get_weights_gradients_and_readings(
     assert [row for row in told if row[0] == "histograms"] == [("histograms", 9, arrays), ("histograms", 18, arrays)]
     assert [row for row in told if row[0] == "readings"] == [("readings", 9, {"16"}), ("readings", 18, {"16"})]
     assert ("scalars", 3, {"train/loss", "train/learning_rate", "train/epoch", "seconds"}) in told
-    assert [row for row in told if row[0] == "examples"] == [("examples", 18, {"60"})]
+    assert [row for row in told if row[0] == "examples"] == [("examples", 18, {"64"})]
     assert told[-1][0] == "close"
     assert "accuracy" in told[-1][2]
