@@ -91,7 +91,7 @@ class Session:
             "start_from": None if self.start_from is None else str(self.start_from),
             "train": asdict(train),
         }
-        started = {} if start is None else {"started_with": start.carried}
+        started: dict[str, Any] = {} if start is None else {"started_with": start.carried}
         return self._train(task, recognizer, folder, dataset, train, config, started)
 
     def _train(
@@ -102,7 +102,7 @@ class Session:
         dataset: AnyDataset,
         train: TrainConfig,
         config: Config,
-        started: Mapping[str, str],
+        started: Mapping[str, Any],
     ) -> dict[str, Any]:
         from common.training.recorders import open_recorders
 
