@@ -7,8 +7,8 @@
     print(reader.read("photo.jpg").text)
     print(fourhands.load().read("page.jpg").text)  # the reader that ships reads whole pages
 
-`train`, `evaluate` and `verify` do what the commands of the same names do; `load` returns a reader for images, and
-`load_pages` one for pages.
+`train`, `adapt`, `evaluate` and `verify` do what the commands of the same names do; `load` returns a reader for
+images, and `load_pages` one for pages.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from common.reading.result import Reading
 from common.recognizer import Device, implementations
 from common.spec import RUNGS, CNNSpec, LSTMCTCSpec, MLPSpec, Spec, TransformerSpec, UNetSpec, new_spec
 from common.tasks import task_of
+from common.training.adapt import HOLD_OUT, LINES, Adaptation
 from common.training.page_reader import PageReader
 from common.training.reader import Reader
 from common.training.session import Session
@@ -55,6 +56,7 @@ __all__ = [
     "UNetSpec",
     "UserError",
     "Verification",
+    "adapt",
     "evaluate",
     "frameworks",
     "load",
@@ -140,6 +142,7 @@ def train(
     data_config: DataConfig | Mapping[str, Any] | None = None,
     start_from: AnyPath | None = None,
     record: Sequence[str] = (),
+    record_group: str | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Train a model and keep it in a run folder.
@@ -157,7 +160,8 @@ def train(
         data_config: which examples to use: a configuration, or the fields that differ from the defaults.
         start_from: a run folder or a weights file with initial weights: of the same rung and sizes with any charset, or
             of the other rung that reads lines, whose stem is used.
-        record: recorders besides metrics.jsonl: tensorboard, wandb.
+        record: recorders besides metrics.jsonl: tensorboard, wandb, mlflow.
+        record_group: group of the run in Weights & Biases and MLflow, such as the name of a sweep.
         resume: continue an interrupted run; the other arguments must be as before.
 
     Returns:
@@ -179,9 +183,57 @@ def train(
         data_config=_filled(DataConfig(), data_config, "data_config"),
         start_from=None if start_from is None else Path(start_from),
         record=record,
+        group=record_group,
         resume=resume,
     )
     return session.run()
+
+
+def adapt(
+    folder: AnyPath,
+    *,
+    out: AnyPath,
+    framework: str = "numpy",
+    device: Device = "cpu",
+    start_from: AnyPath | None = None,
+    lines: Sequence[int] = LINES,
+    hold_out: int = HOLD_OUT,
+    seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> dict[str, Any]:
+    """Fine-tune a reader of lines on own pages, and measure its errors against the number of own lines.
+
+    Args:
+        folder: pictures of pages with ALTO or PAGE XML beside them.
+        out: the run folder to make. It can be read with, evaluated and served like any other.
+        framework: the framework that trains.
+        device: cpu or gpu.
+        start_from: a run folder or a weights file of a model that reads lines; None for the reader that ships.
+        lines: numbers of own lines to measure. All lines are always measured too, and the run keeps that reader.
+        hold_out: every Nth page is held out for the test.
+        seed: seed of the order of the lines, dropout and augmentation.
+        precision: of the matrix products in training; bfloat16 is for PyTorch only.
+
+    Returns:
+        The content of result.json. `curve` has a row for each number of lines: `lines`, `cer` and its interval with the
+        beam search and the language model, `cer_best_path`, and the chosen epoch, which is 0 if the reader before was
+        better on the validation lines.
+
+    Raises:
+        UserError: anything that the caller can correct.
+    """
+    adaptation = Adaptation(
+        folder=Path(folder),
+        out=Path(out),
+        framework=framework,
+        device=device,
+        start_from=None if start_from is None else Path(start_from),
+        lines=lines,
+        hold_out=hold_out,
+        seed=seed,
+        precision=precision,
+    )
+    return adaptation.run()
 
 
 def evaluate(

@@ -21,9 +21,18 @@ COMMANDS = {
     "data show": "common.commands.data:Show",
     "train": "common.commands.train:Train",
     "evaluate": "common.commands.evaluate:Evaluate",
+    "label": "common.commands.label:Label",
+    "adapt": "common.commands.adapt:Adapt",
     "read": "common.commands.read:Read",
     "verify": "common.commands.verify:Verify",
     "compare": "common.commands.compare:Compare",
+    "serve": "common.commands.serve:Serve",
+    "runs list": "common.commands.runs:List",
+    "runs show": "common.commands.runs:Show",
+    "runs compare": "common.commands.runs:Compare",
+    "runs note": "common.commands.runs:NoteDown",
+    "runs best": "common.commands.runs:Best",
+    "drift": "common.commands.drift:Drift",
 }
 USER_ERROR, STOPPED = 2, 130
 # OpenBLAS reads it while NumPy is imported: waiting threads go to sleep soon. By default they spin. In two processes of

@@ -14,6 +14,17 @@ class UserError(ValueError):
     """
 
 
+class TooLargeError(UserError):
+    """A document has more pixels, pages or lines than are read."""
+
+
+class NoWritingError(UserError):
+    """A page is blank or shows no writing."""
+
+    signs: object = None
+    """What was measured of the picture, for the monitor; None if nothing was."""
+
+
 class NotInstalled(UserError):
     """The framework is registered but not installed."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -41,3 +43,33 @@ def peak_memory_mb() -> float | None:
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return None
+
+
+def machine_details(device: str) -> dict[str, Any]:
+    """The result of `machine`, and the system's full name, the memory in GB (10^9 bytes), and the GPU that is used.
+
+    Args:
+        device: cpu or gpu.
+    """
+    try:
+        memory: float | None = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (AttributeError, ValueError, OSError):  # Windows
+        memory = None
+    return machine() | {
+        "os": platform.platform(),
+        "memory_gb": memory,
+        "gpu": _gpu_names() if device == "gpu" else None,
+    }
+
+
+def _gpu_names() -> str | None:
+    """Name, memory and driver of each GPU, as NVIDIA's tool names them; None without it."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or None

@@ -48,6 +48,10 @@ class TrainingRun(Protocol):
     step: int
     """Steps finished."""
 
+    @property
+    def look_due(self) -> bool:
+        """Whether a recorder wants to look at the model after this step. A loop may ignore it."""
+
     def epochs(self) -> range:
         """The epochs that remain, from 0."""
 
@@ -63,6 +67,12 @@ class TrainingRun(Protocol):
 
         Raises:
             UserError: the loss of this step, or of one a few steps earlier, is not finite.
+        """
+
+    def look(self, recognizer: Recognizer) -> None:
+        """Show the model in the middle of an epoch, after a step for which `look_due` is true.
+
+        The recognizer must have the weights after that step: it is asked for weights and gradients.
         """
 
     def epoch_done(self, recognizer: Recognizer, state: State) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from common.atomic import write_atomically
 from common.batch import to_float
@@ -176,18 +176,37 @@ def save_weights(path: Path, content: WeightsFile, *, half: bool = False) -> Non
     write_atomically(path, _in_order(save(tensors, metadata)))
 
 
-def load_weights(path: Path) -> WeightsFile:
-    """Read a weights file and check it against its own spec.
+def read_tensors(source: Path | bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The metadata and the tensors of a safetensors file, which is given by its path or its content.
+
+    Raises:
+        SafetensorError: it is no safetensors file.
+        OSError: it cannot be read.
+    """
+    if isinstance(source, bytes):
+        tensors = load(source)
+        length = int.from_bytes(source[:8], "little")  # the format: 8 bytes with the length of the header, the header
+        return json.loads(source[8 : 8 + length]).get("__metadata__", {}), tensors
+    with safe_open(source, "numpy") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+
+
+def load_weights(path: Path | bytes) -> WeightsFile:
+    """Read a weights file, given by its path or its content, and check it against its own spec.
 
     Raises:
         UserError: no such file, no safetensors, another format, or weights that do not fit the spec.
     """
+    if isinstance(path, bytes):
+        return _checked(path, "the weights file")
     if not path.is_file():
         raise UserError(f"no weights file at {path}; give a run folder or a .safetensors file")
+    return _checked(path, str(path))
+
+
+def _checked(source: Path | bytes, path: str) -> WeightsFile:
     try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        metadata, tensors = read_tensors(source)
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path} is not a safetensors file ({error}); give a file that `fourhands train` wrote"
@@ -224,11 +243,11 @@ def load_weights(path: Path) -> WeightsFile:
             "the spec; the file was put together from two models"
         )
     tensors = {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}  # of float16
-    check_weights(tensors, spec, str(path))
+    check_weights(tensors, spec, path)
     return WeightsFile(spec=spec, charset=charset, weights=tensors, golden=golden, provenance=provenance)
 
 
-def _spec(path: Path, fields: Any) -> Spec:
+def _spec(path: str, fields: Any) -> Spec:
     try:
         return spec_from_dict(fields)
     except UserError as error:

@@ -141,7 +141,10 @@ class JaxRecognizer:
             for state in epochs:
                 # copies, because the next step donates the state's own buffers
                 self.params, self.statistics = jax.tree.map(jnp.copy, (state.params, state.statistics))
-                run.epoch_done(self, train.to_flat(state))
+                if run.look_due:
+                    run.look(self)
+                else:
+                    run.epoch_done(self, train.to_flat(state))
 
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, UNetSpec):

@@ -172,7 +172,7 @@ def fit(
     loss_fn: Callable[..., Float[Array, ""]],
     device: jax.Device,
 ) -> Iterator[TrainState]:
-    """Train, and yield the state at the end of each epoch.
+    """Train, and yield the state at the end of each epoch, and after each step with `run.look_due`.
 
     The next step donates the buffers of that state: copy what must outlive it.
     """
@@ -198,6 +198,8 @@ def fit(
                 loss, statistics, gradients = total
                 state = accumulated_update(state, statistics, gradients, rate, optimizer=optimizer)
             run.step_done(loss)  # still on the device: fetching it here would wait for the step
+            if run.look_due:
+                yield state
         yield state
 
 

@@ -93,8 +93,15 @@ class KerasRecognizer:
 
     def fit(self, run: TrainingRun) -> None:
         with arrays_on(self.device, self.dtype):
-            epoch_done = partial(run.epoch_done, self)
-            train.fit(self.model, self.variables, run, spec=self.spec, loss=self.loss, epoch_done=epoch_done)
+            train.fit(
+                self.model,
+                self.variables,
+                run,
+                spec=self.spec,
+                loss=self.loss,
+                epoch_done=partial(run.epoch_done, self),
+                look=partial(run.look, self),
+            )
 
     def placement(self) -> dict[str, Device]:
         if isinstance(self.spec, UNetSpec):

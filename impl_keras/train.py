@@ -30,6 +30,7 @@ def fit(
     spec: Spec,
     loss: keras.losses.Loss | None,
     epoch_done: Callable[[State], None],
+    look: Callable[[], None],
 ) -> None:
     """Train the model in place.
 
@@ -40,6 +41,7 @@ def fit(
         spec: the model's spec.
         loss: for `compile`; None for a model that computes its own loss.
         epoch_done: called with everything that a resumed run needs, at the end of each epoch.
+        look: called after each step with `run.look_due`.
     """
     optimizer = optimizer_for(run, model.trainable_variables[0].dtype)
     optimizer.build(model.trainable_variables)
@@ -60,7 +62,7 @@ def fit(
         steps_per_epoch=run.steps_per_epoch * parts,
         initial_epoch=run.first_epoch,
         epochs=run.config.epochs,
-        callbacks=[Report(run, shares, state, epoch_done)],
+        callbacks=[Report(run, shares, state, epoch_done, look)],
         verbose=0,
     )
 
@@ -233,9 +235,10 @@ class Report(keras.callbacks.Callback):
         shares: deque[float],
         state: Mapping[str, keras.Variable],
         epoch_done: Callable[[State], None],
+        look: Callable[[], None],
     ) -> None:
         super().__init__()
-        self.run, self.shares, self.state, self.epoch_done = run, shares, state, epoch_done
+        self.run, self.shares, self.state, self.epoch_done, self.look = run, shares, state, epoch_done, look
         self.step_loss = 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
@@ -244,9 +247,14 @@ class Report(keras.callbacks.Callback):
         Keras has fetched the loss already: its list of callbacks turns all logs into Python floats after every step.
         """
         self.step_loss += self.shares.popleft() * logs["step_loss"]
-        if (batch + 1) % self.run.config.accumulate == 0:
-            self.run.step_done(self.step_loss)
-            self.step_loss = 0.0
+        if (batch + 1) % self.run.config.accumulate:
+            return
+        self.run.step_done(self.step_loss)
+        self.step_loss = 0.0
+        if self.run.look_due:
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()  # within an epoch, JAX's weights are not in the variables
+            self.look()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """An epoch is done."""

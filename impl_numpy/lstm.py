@@ -1,7 +1,7 @@
 """A bidirectional LSTM layer, and its derivative through time."""
 
 # B batch, T frames, C channels of a frame, U hidden units of a direction, 2 directions
-# Q = 4U values of the gates, in the order i, f, g, o; R rows: T times B
+# Q = 4U values of the gates, in the order i, f, g, o; R rows: T times B, or B and more
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from impl_numpy.ops import keep_first, reversal
 
 
 def bidirectional_lstm(
-    x_BTC: Array, lengths_B: Array, kernel_2CQ: Array, recurrent_kernel_2UQ: Array, bias_2Q: Array
+    x_BTC: Array, lengths_B: Array, kernel_2CQ: Array, recurrent_kernel_2UQ: Array, bias_2Q: Array, *, rows: int = 1
 ) -> tuple[Array, tuple]:
     """Outputs of both directions, concatenated: (B, T, 2U), zero past each line's own frames.
 
     c = f·c + i·g and h = o·tanh(c), from a state of zeros. The backward direction reads each line reversed within its
     own length. Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+
+    A batch with fewer lines than `rows` is filled up with zeros in the products of the states.
     """
     xp = namespace(x_BTC)
     batch, length, _ = x_BTC.shape
@@ -27,12 +29,13 @@ def bidirectional_lstm(
     gates_2TBQ = (x_2TBC.reshape(2, length * batch, -1) @ kernel_2CQ).reshape(2, length, batch, 4 * units)
     gates_2TBQ += bias_2Q[:, None, None]
     # index 0 of both is the start state
-    h_2TBU = xp.zeros((2, length + 1, batch, units), x_BTC.dtype)
+    filled_2TRU = xp.zeros((2, length + 1, max(batch, rows), units), x_BTC.dtype)
+    h_2TBU = filled_2TRU[:, :, :batch]
     c_2TBU = xp.zeros_like(h_2TBU)
     tanh_c_2TBU = xp.zeros_like(h_2TBU)
     for t in range(length):
         gates = gates_2TBQ[:, t]
-        gates += h_2TBU[:, t] @ recurrent_kernel_2UQ
+        gates += (filled_2TRU[:, t] @ recurrent_kernel_2UQ)[:, :batch]
         _sigmoid(gates[..., : 2 * units])
         _sigmoid(gates[..., 3 * units :])
         i, f, g, o = (gates[..., k * units : (k + 1) * units] for k in range(4))

@@ -27,16 +27,17 @@ def read(
     x_BTC: Array,
     lengths_B: Array,
     rng: np.random.Generator | None = None,
+    rows: int = 1,
 ) -> tuple[Array, tuple]:
     """Frames and the number of each line's own frames to logits (B, T, K), and the caches.
 
-    Without a generator there is no dropout.
+    Without a generator there is no dropout. For `rows`, see `bidirectional_lstm`.
     """
     xp = namespace(x_BTC)
     lstm_caches = []
     for i, share in enumerate(spec.layer_dropouts):
         both = [xp.stack([weights[f"lstm.{i}.{direction}.{part}"] for direction in DIRECTIONS]) for part in PARTS]
-        x_BTC, lstm_cache = bidirectional_lstm(x_BTC, lengths_B, *both)
+        x_BTC, lstm_cache = bidirectional_lstm(x_BTC, lengths_B, *both, rows=rows)
         x_BTC, dropout_cache = dropout(x_BTC, share, rng)
         lstm_caches.append((lstm_cache, dropout_cache))
     batch, length, channels = x_BTC.shape
@@ -82,7 +83,9 @@ def logits(
 ) -> Array:
     """Scores (B, T, K) for reading, zero past each line's own frames; the labels are not used."""
     frames_BTC, lengths_B, _, _ = stem.forward(spec, weights, images_BHW1, widths_B, training=False)
-    logits_BTK, _ = read(spec, weights, frames_BTC, lengths_B)
+    # BLAS adds up a product of one row in another order. With two rows, a line alone has the logits, to the last bit,
+    # that it has in a batch
+    logits_BTK, _ = read(spec, weights, frames_BTC, lengths_B, rows=2)
     keep_BT = keep_first(lengths_B, logits_BTK.shape[1])
     return logits_BTK * keep_BT[..., None]
 

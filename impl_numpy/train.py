@@ -48,5 +48,7 @@ def fit(recognizer: Recognizer, weights: dict[str, Array], step_gradients: StepG
                 clip_by_global_norm(gradients, config.clip_norm)
             optimizer.update(trained, gradients, rate, run.step)
             run.step_done(loss)  # still on the device: the run fetches the losses of several steps at once
+            if run.look_due:
+                run.look(recognizer)
         state = {name: to_numpy(array) for name, array in {**weights, **optimizer.slots}.items()}
         run.epoch_done(recognizer, state)

@@ -57,6 +57,8 @@ def fit(recognizer: Recognizer, model: nn.Module, loss_of: Callable[[AnyBatch], 
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
             run.step_done(step_loss)  # still on the device: the run fetches the losses of several steps at once
+            if run.look_due:
+                run.look(recognizer)
         run.epoch_done(recognizer, state_of(model, optimizer))
 
 

@@ -41,7 +41,9 @@ class Train(Generic[SpecT]):
     device: Device = "cpu"
     """Where to train. No GPU has run this project yet."""
     record: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Recorders besides metrics.jsonl: tensorboard, wandb."""
+    """Recorders besides metrics.jsonl: tensorboard, wandb, mlflow."""
+    record_group: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Group of the run in Weights & Biases and MLflow, such as the name of a sweep."""
     resume: bool = False
     """Continue an interrupted run; give the same flags as before."""
     start_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -64,6 +66,7 @@ class Train(Generic[SpecT]):
             data_config=self.data_config,
             start_from=self.start_from,
             record=self.record,
+            record_group=self.record_group,
             resume=self.resume,
         )
         if started := result.get("started_with"):

@@ -22,6 +22,9 @@ class DataConfig:
     writer_pattern: str = ""
     """Pages only: regular expression whose group 1 is the writer in a page's name. The lines of a writer are then all
     in one split. Empty: the lines of a page are all in one split."""
+    hold_out: int = 0
+    """Lines of pages only: hold out every Nth page for the test, in the order of their names, and every fifth of the
+    other lines for validation; for pages of one writer. 0 holds out whole writers."""
     text: str = ""
     """Drawn pages only: a text file (UTF-8) to write on them, in any language with Latin letters. Empty: English prose
     from Python's documentation."""
@@ -33,6 +36,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.examples < 0:
             raise UserError(f"data.examples is {self.examples}; it must be at least 1, or 0 for all")
+        if self.hold_out < 0 or self.hold_out == 1:
+            raise UserError(
+                f"data.hold_out is {self.hold_out}; it must be at least 2, such as 5 for every fifth page, or 0"
+            )
         if self.drawn_pages < 0:
             raise UserError(f"data.drawn_pages is {self.drawn_pages}; it must not be negative")
         if self.drawn_lines < 0:

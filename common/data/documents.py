@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from common.errors import UserError
+from common.errors import TooLargeError, UserError
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -36,6 +36,7 @@ DPI = 200
 _POINTS = 72  # per inch
 _THUMBNAIL, _SUBFILE = 1, 254  # TIFF: a bit of the tag NewSubfileType
 _MAGIC = b"%PDF-"
+_HEAD = 1024  # readers accept some bytes before the magic number
 _IMAGE = 3  # FPDF_PAGEOBJ_IMAGE
 
 Picture = UInt8[np.ndarray, "H W"]
@@ -110,98 +111,109 @@ def _in_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def open_document(path: Path) -> Iterator[Pages]:
+def open_document(source: Path | bytes, *, pages: int | None = None, pixels: int | None = None) -> Iterator[Pages]:
     """Open an image file, a TIFF file or a PDF file.
 
+    Args:
+        source: path of the file, or its content.
+        pages: the most pages that are read; None for `MAX_PAGES`.
+        pixels: the most pixels of a page that are decoded; None for `common.data.images.MAX_PIXELS`.
+
     Raises:
-        UserError: the file is missing, damaged, encrypted, an animation, no image and no PDF, or has more than
-            `MAX_PAGES` pages.
+        TooLargeError: the document has more pages; reading a page of it: the page has more pixels.
+        UserError: the file is missing, damaged, encrypted, an animation, or no image and no PDF.
     """
-    if _is_pdf(path):
-        with _pdf(path) as pages:
-            yield pages
+    name = "the document" if isinstance(source, bytes) else str(source)
+    if _is_pdf(source):
+        with _pdf(source, name, pages, pixels) as found:
+            yield found
         return
     from common.data.images import decode_image, open_image
 
-    with open_image(path) as image:
+    with open_image(source) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format == "TIFF":
-            yield _tiff(path, image, frames)
+            yield _tiff(name, image, frames, pages, pixels)
         elif frames > 1 and image.format != "MPO":  # MPO: a photo, with others of the same scene
             raise UserError(
-                f"{path} is an animation of {frames:,} frames; expected a still picture, so save the frame to be read "
+                f"{name} is an animation of {frames:,} frames; expected a still picture, so save the frame to be read "
                 "as PNG"
             )
         else:
-            yield Pages(1, lambda _: decode_image(image, str(path)))
+            name = "the image" if isinstance(source, bytes) else name
+            yield Pages(1, lambda _: decode_image(image, name, pixels))
 
 
-def _is_pdf(path: Path) -> bool:
+def _is_pdf(source: Path | bytes) -> bool:
+    if isinstance(source, bytes):
+        return _MAGIC in source[:_HEAD]
     try:
-        with path.open("rb") as file:
-            return _MAGIC in file.read(1024)  # readers accept some bytes before it
+        with source.open("rb") as file:
+            return _MAGIC in file.read(_HEAD)
     except OSError:  # opening it as an image says what is wrong
         return False
 
 
-def _checked_count(path: Path, count: int) -> int:
-    if count > MAX_PAGES:
-        raise UserError(f"{path} has {count:,} pages; at most {MAX_PAGES:,} are read, so split it")
+def _checked_count(name: str, count: int, most: int | None) -> int:
+    most = MAX_PAGES if most is None else most
+    if count > most:
+        raise TooLargeError(f"{name} has {count:,} pages; at most {most:,} are read, so split it")
     if not count:
-        raise UserError(f"{path} has no pages; expected a document with at least one, so export it again")
+        raise UserError(f"{name} has no pages; expected a document with at least one, so export it again")
     return count
 
 
 # --- images
-def _tiff(path: Path, image: Any, frames: int) -> Pages:
-    _checked_count(path, frames)
+def _tiff(name: str, image: Any, frames: int, most: int | None, pixels: int | None) -> Pages:
+    _checked_count(name, frames, most)
     from common.data.images import decode_image, naming_errors
 
     pages = []
-    with naming_errors(path):
+    with naming_errors(name):
         for index in range(frames):
             image.seek(index)
             if not image.tag_v2.get(_SUBFILE, 0) & _THUMBNAIL:
                 pages.append(index)
 
     def load(index: int) -> Picture:
-        name = f"{path}, page {index + 1}" if len(pages) > 1 else str(path)
-        with naming_errors(name):
+        page = f"{name}, page {index + 1}" if len(pages) > 1 else name
+        with naming_errors(page):
             image.seek(pages[index])
-        return decode_image(image, name)
+        return decode_image(image, page, pixels)
 
-    return Pages(_checked_count(path, len(pages)), load)
+    return Pages(_checked_count(name, len(pages), most), load)
 
 
 # --- PDF
 @contextmanager
-def _pdf(path: Path) -> Iterator[Pages]:
+def _pdf(source: Path | bytes, name: str, most: int | None, pixels: int | None) -> Iterator[Pages]:
     try:
         import pypdfium2
     except ModuleNotFoundError:
         raise UserError(
-            f'{path} is a PDF, and reading PDF needs pypdfium2; install it with: pip install "fourhands[pdf]"'
+            f'{name} is a PDF, and reading PDF needs pypdfium2; install it with: pip install "fourhands[pdf]"'
         ) from None
     try:
-        document = pypdfium2.PdfDocument(path)
+        document = pypdfium2.PdfDocument(source)
     except pypdfium2.PdfiumError:  # its code may be that of an earlier error
-        if b"/Encrypt" in path.read_bytes():
+        if b"/Encrypt" in (source if isinstance(source, bytes) else source.read_bytes()):
             raise UserError(
-                f"{path} is encrypted; expected a PDF without a password, so save a copy without one"
+                f"{name} is encrypted; expected a PDF without a password, so save a copy without one"
             ) from None
-        raise UserError(f"{path} is a damaged PDF, or one without pages; save or copy it again") from None
+        raise UserError(f"{name} is a damaged PDF, or one without pages; save or copy it again") from None
     try:
-        count = _checked_count(path, len(document))
-        yield Pages(count, lambda index: _pdf_page(f"{path}, page {index + 1}", document, index))
+        count = _checked_count(name, len(document), most)
+        yield Pages(count, lambda index: _pdf_page(f"{name}, page {index + 1}", document, index, pixels))
     finally:
         document.close()
 
 
-def _pdf_page(name: str, document: pypdfium2.PdfDocument, index: int) -> Picture:
+def _pdf_page(name: str, document: pypdfium2.PdfDocument, index: int, most: int | None) -> Picture:
     import pypdfium2
 
     from common.data.images import MAX_PIXELS
 
+    most = MAX_PIXELS if most is None else most
     try:
         page = document[index]
         try:
@@ -211,9 +223,9 @@ def _pdf_page(name: str, document: pypdfium2.PdfDocument, index: int) -> Picture
             for each in page.get_objects(filter=[_IMAGE]):
                 across, down = each.get_px_size()  # from its header: it is not decoded
                 pixels = max(pixels, across * down)
-            if not pixels <= MAX_PIXELS:
-                raise UserError(
-                    f"{name} has {pixels:,.0f} pixels at {DPI} dpi; at most {MAX_PIXELS:,} are read, so crop it or "
+            if not pixels <= most:
+                raise TooLargeError(
+                    f"{name} has {pixels:,.0f} pixels at {DPI} dpi; at most {most:,} are read, so crop it or "
                     "reduce its size"
                 )
             levels = page.render(scale=scale, grayscale=True, may_draw_forms=False).to_numpy()

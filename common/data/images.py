@@ -8,16 +8,20 @@ import ctypes
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 
-from common.errors import UserError
+from common.errors import TooLargeError, UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded. This is Pillow's own limit against decompression bombs."""
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "AVIF", "PPM")
+"""Formats of images that come as bytes. Their sender may be anybody, and Pillow starts other programs for some formats
+that no camera or scanner writes, such as EPS."""
 _ORIENTATION = 0x0112  # EXIF
 
 
@@ -39,6 +43,13 @@ def _silence_libtiff() -> None:
 
 
 _silence_libtiff()
+
+
+@cache
+def _formats() -> list[str]:
+    """The formats that this Pillow can read, of those that pictures have."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def load_image(source: Path | bytes) -> UInt8[np.ndarray, "H W"]:
@@ -71,24 +82,26 @@ def image_size(path: Path) -> tuple[int, int]:
 def open_image(source: Path | bytes) -> Iterator[Image.Image]:
     """Open an image file and read its header only; see `load_image`."""
     with naming_errors(source):
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        image = Image.open(io.BytesIO(source), formats=_formats()) if isinstance(source, bytes) else Image.open(source)
     with image:
         yield image
 
 
-def decode_image(image: Image.Image, name: str) -> UInt8[np.ndarray, "H W"]:
+def decode_image(image: Image.Image, name: str, pixels: int | None = None) -> UInt8[np.ndarray, "H W"]:
     """The present frame of an open image as grey levels, turned upright.
 
     Args:
         image: the open image.
         name: name of the image in an error message.
+        pixels: the most pixels that are decoded; None for `MAX_PIXELS`.
 
     Raises:
-        UserError: the image is damaged, or has more than `MAX_PIXELS` pixels.
+        UserError: the image is damaged, or has more pixels.
     """
+    most = MAX_PIXELS if pixels is None else pixels
+    if image.width * image.height > most:
+        raise TooLargeError(f"{name} has more than {most:,} pixels; crop it or reduce its size")
     with naming_errors(name):
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
         return grey_levels(ImageOps.exif_transpose(image))
 
 
@@ -103,7 +116,7 @@ def naming_errors(source: Path | bytes | str) -> Iterator[None]:
     try:
         yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UserError(f"{name} has more than {MAX_PIXELS:,} pixels; crop it or reduce its size") from None
+        raise TooLargeError(f"{name} has more than {MAX_PIXELS:,} pixels; crop it or reduce its size") from None
     except FileNotFoundError:
         raise UserError(f"{name} does not exist; name an image file") from None
     except IsADirectoryError:

@@ -122,23 +122,28 @@ class LineBatches(Batches[LineBatch, Order]):
 
 
 def reading_batches(
-    split: LineSplit, charset: Charset, batch_size: int
+    split: LineSplit, charset: Charset, batch_size: int, like: LineSplit | None = None
 ) -> Iterator[tuple[Int[np.ndarray, "_"], LineBatch]]:
     """All lines of a split in batches of a few shapes, each with the indices of its lines.
 
     The lines are sorted by bucket. The last batch of each bucket is filled up with copies of its last line; the copies
     are not among the indices. The labels leave out characters that the charset lacks.
+
+    The shapes are those of the batches of `like`, whose widest line and longest text no line of the split exceeds; by
+    default those of the split itself. A framework that compiles for each shape then compiles nothing for the split.
     """
     if not len(split):
         return
-    widths = bucket_widths(split.widths_N, READING_BUCKETS)
+    like = like or split
+    batch_size = min(batch_size, len(like))
+    widths = bucket_widths(like.widths_N, READING_BUCKETS)
     bucket_N = np.searchsorted(widths, split.widths_N)
-    length = max(len(text) for text in split.texts)
+    length = max(len(text) for text in like.texts)
     for bucket, width in enumerate(widths):
         lines = np.flatnonzero(bucket_N == bucket)
         for start in range(0, len(lines), batch_size):
             chosen = lines[start : start + batch_size]
-            filled = np.pad(chosen, (0, min(batch_size, len(split)) - len(chosen)), mode="edge")
+            filled = np.pad(chosen, (0, batch_size - len(chosen)), mode="edge")
             yield chosen, split_batch(split, charset, filled, int(width), length)
 
 

@@ -83,7 +83,7 @@ class PageFolder:
 
 
 def find_pages(folder: Path, writer_pattern: str = "") -> PageFolder:
-    """Find the pages under a folder and its subfolders.
+    """Find the pages under a folder and its subfolders. Files and folders whose names begin with a dot are skipped.
 
     Args:
         folder: the folder.
@@ -94,7 +94,10 @@ def find_pages(folder: Path, writer_pattern: str = "") -> PageFolder:
         UserError: there is no XML. The pattern is not valid or does not match every page name.
     """
     pattern = _compile(writer_pattern)
-    named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.xml")}
+    inside = {path.relative_to(folder): path for path in folder.rglob("*.xml")}
+    # `fourhands label` keeps earlier states of its files in a hidden folder
+    seen = {name: path for name, path in inside.items() if not any(part.startswith(".") for part in name.parts)}
+    named = {name.with_suffix("").as_posix(): path for name, path in seen.items()}
     if not named:
         raise UserError(
             f"{folder} holds no .xml file; expected ALTO or PAGE files beside their images, name another folder"

@@ -27,7 +27,7 @@ from common.data.line_image import darkness, full_contrast, to_height
 from common.data.lines import LineDataset
 from common.data.page_files import checked_lines, find_pages, load_page, polygon_mask
 from common.data.prepared import Line, prepare
-from common.data.splits import by_split, number_groups
+from common.data.splits import by_split, held_out, number_groups
 from common.data.xml_pages import Points
 
 _VERSION = 4  # of this file's algorithm; increase it to prepare cached lines again
@@ -37,8 +37,8 @@ _LOOKED_AT = 300_000  # pixels of a page that are enough to see whether its ink 
 _NO_INK = "no ink within its outline"
 
 
-def load(folder: Path, *, height: int, writer_pattern: str = "") -> LineDataset:
-    """Load the lines of all pages under the folder. No page and no writer is in two splits.
+def load(folder: Path, *, height: int, writer_pattern: str = "", hold_out: int = 0) -> LineDataset:
+    """Load the lines of all pages under the folder. No page and no writer is in two splits, unless `hold_out` is set.
 
     Args:
         folder: the folder with the XML files and their images, or with subfolders of them. Each subfolder is split on
@@ -46,11 +46,12 @@ def load(folder: Path, *, height: int, writer_pattern: str = "") -> LineDataset:
         height: height of the lines, pixels.
         writer_pattern: regular expression that is searched in the name of each page, which is its path under the folder
             without .xml. Its group 1 is the writer. Empty: each page is by a writer of its own.
+        hold_out: hold out every Nth page instead of whole writers; see `held_out`. 0: whole writers.
 
     Raises:
         UserError: the folder has no XML. An XML file cannot be read or has another form. An image is missing, cannot be
             read, or has another size than its XML says. The pattern is not valid or does not match every page name.
-            There are fewer than three pages or writers.
+            There are fewer than three pages or writers, and `hold_out` is 0.
     """
     found = find_pages(folder, writer_pattern)
 
@@ -61,6 +62,9 @@ def load(folder: Path, *, height: int, writer_pattern: str = "") -> LineDataset:
     prepared = prepare("pages", [_VERSION, height, found.states()], lines)
     assert prepared.lines.writers_N is not None, "every prepared line has a group"
     page_N = [prepared.groups[i] for i in prepared.lines.writers_N]
+    if hold_out:
+        numbered = number_groups(prepared, page_N)
+        return by_split("pages", numbered, held_out(page_N, hold_out))
     # a line without ink counts too: the splits then follow from the XML alone, as those of the task pages do
     blank = [refused.name.rpartition(", line ")[0] for refused in prepared.refused if refused.reason == _NO_INK]
     split_of = found.splits(Counter([*page_N, *blank]))

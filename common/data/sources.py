@@ -153,7 +153,10 @@ SOURCES: dict[str, Source] = {
         sizes="four fifths + a tenth validation + a tenth test, by page or by writer",
         holds="lines",
         load=lambda path, height, config: pages.load(
-            _own("pages", path), height=height, writer_pattern=config.writer_pattern
+            _own("pages", path),
+            height=height,
+            writer_pattern=config.writer_pattern,
+            hold_out=config.hold_out,
         ),
         load_pages=lambda path, side, config: page_dataset.load(
             _own("pages", path), side=side, writer_pattern=config.writer_pattern

@@ -21,6 +21,8 @@ from common.errors import UserError
 _SEED = 20_170_217
 VALIDATION_SHARE = 0.1
 """Share of an official training set of characters that is used for validation."""
+VALIDATION_EVERY = 5
+"""Of the lines of one writer, one of this number is for validation."""
 _HELD_SHARE = 0.1  # share of the lines for validation, and share for test
 
 
@@ -127,3 +129,27 @@ def by_split(name: str, prepared: Prepared, splits: Sequence[str]) -> LineDatase
         refused=prepared.refused,
         clipped=prepared.clipped,
     )
+
+
+def held_out(page_N: Sequence[str], every: int) -> list[SplitName]:
+    """The split of each line, for pages that may all be by one writer.
+
+    The test split has every page whose place among the pages is a multiple of `every`, or the last page if there are
+    fewer. With one page only, it has the last lines of it. Of the other lines, every fifth is for validation.
+
+    Args:
+        page_N: the page of each line. The lines of a page follow each other.
+        every: see above; at least 2.
+    """
+    pages = list(dict.fromkeys(page_N))
+    if len(pages) > 1:
+        test = set(pages[every - 1 :: every] or pages[-1:])
+        tested = [page in test for page in page_N]
+    else:
+        own = len(page_N) - max(1, len(page_N) // every)
+        tested = [i >= own for i in range(len(page_N))]
+    splits: list[SplitName] = ["test" if each else "train" for each in tested]
+    learnt = [i for i, split in enumerate(splits) if split == "train"]
+    for i in learnt[VALIDATION_EVERY - 1 :: VALIDATION_EVERY] or learnt[1:][-1:]:
+        splits[i] = "validation"
+    return splits

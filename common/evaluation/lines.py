@@ -149,7 +149,11 @@ class LineEvaluation:
 
 
 def evaluate_lines(
-    recognizer: Recognizer, charset: Charset, split: LineSplit, search: Search = BEST_PATH
+    recognizer: Recognizer,
+    charset: Charset,
+    split: LineSplit,
+    search: Search = BEST_PATH,
+    like: LineSplit | None = None,
 ) -> LineEvaluation:
     """Evaluate a recognizer on a whole split.
 
@@ -158,6 +162,7 @@ def evaluate_lines(
         charset: the model's characters; other characters in the split's texts count as errors.
         split: the lines.
         search: turns CTC's scores into text; a transformer decodes greedily.
+        like: lines whose batches have the same shapes; see `common.data.line_batches.reading_batches`.
 
     Raises:
         UserError: the lines have another height, or the model knows none of their characters.
@@ -172,7 +177,7 @@ def evaluate_lines(
     return LineEvaluation(
         charset=charset,
         split=split,
-        readings=read_split(recognizer, charset, split, search),
+        readings=read_split(recognizer, charset, split, search, like),
         ends=int(spec_of(recognizer).decodes),
     )
 

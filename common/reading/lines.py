@@ -63,11 +63,15 @@ def read_lines(
 
 
 def read_split(
-    recognizer: Recognizer, charset: Charset, split: LineSplit, search: Search = BEST_PATH
+    recognizer: Recognizer,
+    charset: Charset,
+    split: LineSplit,
+    search: Search = BEST_PATH,
+    like: LineSplit | None = None,
 ) -> list[LineReading]:
-    """Read the lines by width; the readings are in the order of the split."""
+    """Read the lines by width; the readings are in the order of the split. For `like` see `reading_batches`."""
     readings: dict[int, LineReading] = {}
-    for chosen, batch in reading_batches(split, charset, BATCH_SIZE):
+    for chosen, batch in reading_batches(split, charset, BATCH_SIZE, like):
         found = read_batch(recognizer, charset, batch, search)
         readings |= zip((int(i) for i in chosen), found, strict=False)  # the copies that fill the batch are dropped
     return [readings[i] for i in range(len(split))]

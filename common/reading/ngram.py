@@ -14,16 +14,21 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from common.atomic import write_atomically
 from common.charset import Charset
 from common.errors import UserError
+from common.weights import read_tensors
 
 ORDER = 5
 _ROWS = 512  # contexts that are estimated at a time: their rows stay in the cache
 FORMAT = "fourhands-prior-1"
+
+
+_Counts = defaultdict[tuple[int, ...], Counter[int]]
+"""A context to the characters that follow it, with their numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +58,37 @@ class NgramCounts:
             num_classes: K.
             order: characters that a count spans, at least 1.
         """
-        counts: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter, {(): Counter()})
-        for text in texts:
-            line = (0, *(int(k) for k in text), 0)
-            for i in range(1, len(line)):
-                for length in range(min(order - 1, i) + 1):
-                    counts[line[i - length : i]][line[i]] += 1
+        counts: _Counts = defaultdict(Counter, {(): Counter()})
+        _count(counts, texts, order, times=1)
+        return cls._of_counts(counts, num_classes, order)
+
+    def extended(
+        self, texts: Iterable[Int[np.ndarray, "_"]], num_classes: int, class_of_K: Int[np.ndarray, "K"], times: int = 1
+    ) -> NgramCounts:
+        """These counts and those of more texts, which may have characters that are new.
+
+        Args:
+            texts: classes of each text's characters, from 1.
+            num_classes: classes with the new characters.
+            class_of_K: the new class of each old one; 0 stays 0.
+            times: how often each text counts.
+        """
+        order = self.contexts_SC.shape[1] + 1
+        # -1, which is before the first character of a context, stays -1
+        moved_SC = np.append(class_of_K, -1)[self.contexts_SC].tolist()
+        moved_E, times_E = class_of_K[self.classes_E].tolist(), self.times_E.tolist()
+        ends_S = np.cumsum(self.followers_S).tolist()
+        counts: _Counts = defaultdict(Counter)
+        start = 0
+        for context, end in zip(moved_SC, ends_S, strict=True):
+            followers = dict(zip(moved_E[start:end], times_E[start:end], strict=True))
+            counts[tuple(k for k in context if k >= 0)] = Counter(followers)
+            start = end
+        _count(counts, texts, order, times)
+        return self._of_counts(counts, num_classes, order)
+
+    @classmethod
+    def _of_counts(cls, counts: _Counts, num_classes: int, order: int) -> NgramCounts:
         contexts = sorted(counts, key=len)
         contexts_SC = np.full((len(contexts), order - 1), -1, np.int32)
         for row, context in zip(contexts_SC, contexts, strict=True):
@@ -71,6 +101,15 @@ class NgramCounts:
             classes_E=np.array([k for each in followers for k in each], np.int32),
             times_E=np.array([times for each in followers for times in each.values()], np.int32),
         )
+
+
+def _count(counts: _Counts, texts: Iterable[Int[np.ndarray, "_"]], order: int, times: int) -> None:
+    """Count each character after the contexts of up to `order` - 1 characters before it."""
+    for text in texts:
+        line = (0, *(int(k) for k in text), 0)
+        for i in range(1, len(line)):
+            for length in range(min(order - 1, i) + 1):
+                counts[line[i - length : i]][line[i]] += times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,31 +233,32 @@ def _smallest(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, fits[0] if fits else np.int32)
 
 
-def load_prior(path: Path, charset: Charset) -> Prior:
-    """Read what `save_prior` wrote, for a model with this charset.
+def load_prior(path: Path | bytes, charset: Charset) -> Prior:
+    """Read what `save_prior` wrote, given by its path or its content, for a model with this charset.
 
     Raises:
         UserError: no such file, not such a file, or one of a model with another charset.
     """
-    if not path.is_file():
+    name = "the file of the character language model" if isinstance(path, bytes) else str(path)
+    if isinstance(path, Path) and not path.is_file():
         raise UserError(
             f"{path} does not exist: the model has no character language model; leave --ngram out, or train it again"
         )
     try:
-        with safe_open(path, "numpy") as file:
-            content = json.loads((file.metadata() or {})["prior"])
-            contexts, followers, classes, times = (
-                file.get_tensor(name).astype(np.int32) for name in ("contexts", "followers", "classes", "times")
-            )
+        metadata, tensors = read_tensors(path)
+        content = json.loads(metadata["prior"])
+        contexts, followers, classes, times = (
+            tensors[name].astype(np.int32) for name in ("contexts", "followers", "classes", "times")
+        )
         if content["format"] != FORMAT:
             raise KeyError(FORMAT)
         theirs, weight, bonus = tuple(content["charset"]), float(content["weight"]), float(content["bonus"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} is not a character language model ({error}); restore it, or train the model again"
+            f"{name} is not a character language model ({error}); restore it, or train the model again"
         ) from None
     if theirs != charset.characters:
-        raise UserError(f"{path} belongs to a model with another charset; restore the file of this run")
+        raise UserError(f"{name} belongs to a model with another charset; restore the file of this run")
     counts = NgramCounts(
         num_classes=len(charset) + 1, contexts_SC=contexts, followers_S=followers, classes_E=classes, times_E=times
     )

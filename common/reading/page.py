@@ -169,7 +169,13 @@ def read_cut(
     search: Search = BEST_PATH,
 ) -> PageReading:
     """Read lines that were cut out of a page. Lines without text are left out."""
-    readings = read_images(recognizer, charset, [line.image_HW for line in cut], search)
+    return page_of_lines(cut, read_images(recognizer, charset, [line.image_HW for line in cut], search), picture_HW)
+
+
+def page_of_lines(
+    cut: Sequence[CutLine], readings: Sequence[LineReading], picture_HW: UInt8[np.ndarray, "H W"]
+) -> PageReading:
+    """The reading of a page from the readings of its lines. Lines without text are left out."""
     lines = [
         page_line(reading.text, reading.character_confidences, line.outline, line.baseline)
         for reading, line in zip(readings, cut, strict=True)
@@ -217,13 +223,17 @@ def page_line(text: str, confidences: Iterable[float], outline: Points, baseline
     )
 
 
-def whole_picture(reading: Reading, picture_HW: UInt8[np.ndarray, "H W"], kind: Kind) -> PageReading:
+def whole_outline(picture_HW: UInt8[np.ndarray, "H W"]) -> Points:
+    """The outline of a whole picture."""
+    right, bottom = picture_HW.shape[1] - 1, picture_HW.shape[0] - 1
+    return np.array([(0, 0), (right, 0), (right, bottom), (0, bottom)], np.float64)
+
+
+def whole_picture(reading: Reading | LineReading, picture_HW: UInt8[np.ndarray, "H W"], kind: Kind) -> PageReading:
     """The reading of a picture of one line or one character, in the form of a page's reading."""
     height, width = picture_HW.shape
-    right, bottom = width - 1, height - 1
-    outline = np.array([(0, 0), (right, 0), (right, bottom), (0, bottom)], np.float64)
     confidences = reading.character_confidences or (reading.confidence,) * len(reading.text)
-    line = page_line(reading.text, confidences, outline, np.zeros((0, 2)))
+    line = page_line(reading.text, confidences, whole_outline(picture_HW), np.zeros((0, 2)))
     return PageReading(size=(width, height), lines=(line,), confidence=reading.confidence, kind=kind)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,14 +35,14 @@ LOSSES = {"images": "nats per image", "lines": "nats per character", "pages": "n
 
 
 def learning_charts(
-    metrics: Mapping[str, Rows], order: Sequence[str], target: float, measure: Measure
+    metrics: Mapping[str, Rows], order: Sequence[str], target: float | None, measure: Measure
 ) -> list[tuple[str, str]]:
     """The title and the SVG of each chart.
 
     Args:
-        metrics: framework to the rows of its metrics.jsonl.
+        metrics: framework, or name of a run, to the rows of its metrics.jsonl.
         order: every framework of the report; each has the same colour in all charts, even if others are missing.
-        target: value of the measure that is drawn as a horizontal line.
+        target: value of the measure that is drawn as a horizontal line; None for no line.
         measure: accuracy, CER or F1.
     """
     from matplotlib.ticker import MaxNLocator
@@ -57,7 +58,8 @@ def learning_charts(
         axes.set_ylabel(f"validation {measure.name}, %")
         if measure.lower_is_better:
             axes.set_ylim(0, min(105, 1.05 * axes.get_ylim()[1]))  # the CER of an untrained model may exceed 100%
-        axes.axhline(100 * target, color=_LINE, linewidth=1, linestyle=(0, (2, 2)))
+        if target is not None:
+            axes.axhline(100 * target, color=_LINE, linewidth=1, linestyle=(0, (2, 2)))
 
     def by_epoch(axes: Axes) -> None:
         validation(axes, "epoch")
@@ -106,6 +108,7 @@ def _svg(title: str, draw: Callable[[Axes], None], names: str) -> str:
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": title,
+        "text.parse_math": False,  # a run may have any name
         "text.color": _TEXT,
         "axes.labelcolor": _TEXT,
     }
@@ -124,8 +127,7 @@ def _svg(title: str, draw: Callable[[Axes], None], names: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(_TEXT, "currentColor").replace(_LINE, "var(--line)")
-    svg = re.sub(
-        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg role="img" aria-label="{title}: {names}" \1>', svg, count=1
-    )
+    label = escape(f"{title}: {names}").replace("\\", "&#92;")  # re.sub reads a backslash as its own
+    svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg role="img" aria-label="{label}" \1>', svg, count=1)
     # ids such as axes_1 occur in every chart, and an id must be unique in a page
     return re.sub(r' id="[a-z0-9.]+_\d+"', "", svg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -17,10 +17,12 @@ from common.data.dataset import SPLITS
 from common.errors import UserError
 from common.evaluation.characters import CharacterEvaluation, evaluate_characters, read_characters
 from common.evaluation.measure import ACCURACY
+from common.evaluation.profile import Profile
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.spec import CharacterSpec, CNNSpec, MLPSpec, Spec
 from common.tasks.task import Image
 
@@ -33,12 +35,14 @@ class Characters:
     default_data = "ink"
     default_train = TrainConfig()
     measure = ACCURACY
+    sample_step = 128
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         for flag, holds, given in (
             ("--train.augment", "lines", train.augment),
             ("--data.writer-pattern", "lines", config.writer_pattern),
             ("--data.drawn-lines", "lines", config.drawn_lines),
+            ("--data.hold-out", "lines", config.hold_out),
             ("--data.drawn-pages", "pages", config.drawn_pages),
         ):
             if given:
@@ -75,11 +79,28 @@ class Characters:
     ) -> CharacterEvaluation:
         return evaluate_characters(recognizer, charset, split, data_charset)
 
+    def sample(self, dataset: CharacterDataset, limit: int) -> CharacterSplit:
+        return dataset.train.take(np.array(evenly(len(dataset.train), limit), dtype=np.int64))
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: CharacterSplit, dataset: CharacterDataset
+    ) -> CharacterEvaluation:
+        return self.evaluate(recognizer, charset, sample, dataset.charset)
+
+    def contents(self, dataset: CharacterDataset, split: CharacterSplit) -> Iterable[tuple[np.ndarray, str]]:
+        characters = dataset.charset.characters
+        return zip(split.images_NHW, (characters[k] for k in split.labels_N), strict=True)
+
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if beam or ngram:
             raise UserError(f"--beam and --ngram are for lstm_ctc, and this model is a {spec.rung}; leave them out")
 
     def choose_prior(self, recognizer: Recognizer, charset: Charset, dataset: CharacterDataset) -> Prior | None:
+        return None
+
+    def profile(
+        self, recognizer: Recognizer, charset: Charset, dataset: CharacterDataset, reader: str
+    ) -> Profile | None:
         return None
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:

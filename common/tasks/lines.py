@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -20,12 +20,14 @@ from common.data.lines import LineDataset, LineSplit, frames_needed, joined
 from common.errors import UserError
 from common.evaluation.lines import LineEvaluation, evaluate_lines
 from common.evaluation.measure import CER
+from common.evaluation.profile import Profile
 from common.reading.decoding import BEAM_WIDTH
 from common.reading.lines import read_lines
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.spec import LineSpec, Spec
 from common.tasks.task import Image
 
@@ -43,6 +45,7 @@ class Lines:
     default_data = "ink_lines"
     default_train = TrainConfig(batch_size=32, learning_rate=2e-3)
     measure = CER
+    sample_step = 32
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
@@ -125,6 +128,21 @@ class Lines:
     ) -> LineEvaluation:
         return evaluate_lines(recognizer, charset, split, search)
 
+    def sample(self, dataset: LineDataset, limit: int) -> LineSplit:
+        train, validation = dataset.train, dataset.validation
+        widest, longest = validation.widths_N.max(), max(map(len, validation.texts))
+        fitting_N = np.array([len(text) <= longest for text in train.texts]) & (train.widths_N <= widest)
+        indices_N = np.flatnonzero(fitting_N)
+        return train.take(indices_N[evenly(len(indices_N), limit)])
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: LineSplit, dataset: LineDataset
+    ) -> LineEvaluation:
+        return evaluate_lines(recognizer, charset, sample, BEST_PATH, dataset.validation)
+
+    def contents(self, dataset: LineDataset, split: LineSplit) -> Iterable[tuple[np.ndarray, str]]:
+        return zip((split.images[i] for i in range(len(split))), split.texts, strict=True)
+
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if (beam or ngram) and cast(LineSpec, spec).decodes:
             raise UserError(f"--beam and --ngram are for lstm_ctc, and this model is a {spec.rung}; leave them out")
@@ -138,6 +156,12 @@ class Lines:
         if spec.decodes:
             return None
         return choose_prior(recognizer, spec, charset, dataset.train.texts, dataset.validation)
+
+    def profile(self, recognizer: Recognizer, charset: Charset, dataset: LineDataset, reader: str) -> Profile | None:
+        from common.evaluation.profiling import profile_of_lines
+
+        evaluation = evaluate_lines(recognizer, charset, dataset.validation)
+        return profile_of_lines(evaluation, reader=reader, data=dataset.name)
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
         from common.data.line_image import rows_of_text, to_line  # imports Pillow

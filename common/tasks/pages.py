@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,10 +19,12 @@ from common.data.page_dataset import PageDataset, PageSplit, joined
 from common.errors import UserError
 from common.evaluation.finding import FindingEvaluation, evaluate_finder
 from common.evaluation.measure import F1
+from common.evaluation.profile import Profile
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
 from common.recognizer import Recognizer
+from common.sampling import evenly
 from common.spec import Spec, UNetSpec
 from common.tasks.task import Image
 
@@ -34,14 +37,15 @@ class Pages:
     default_data = "ink_pages"
     default_train = TrainConfig(batch_size=4, learning_rate=3e-3, augment=True)
     measure = F1
+    sample_step = 1
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         if config.balance:
             raise UserError(f"--data.balance is for characters, and {spec.rung} finds lines; leave it out")
+        if config.hold_out:
+            raise UserError(f"--data.hold-out is for reading lines, and {spec.rung} finds lines; leave it out")
         if config.drawn_lines:
-            raise UserError(
-                f"--data.drawn-lines is for reading lines, and {spec.rung} finds lines; leave it out"
-            )
+            raise UserError(f"--data.drawn-lines is for reading lines, and {spec.rung} finds lines; leave it out")
 
     def load(self, data: str, spec: Spec, config: DataConfig) -> PageDataset:
         from common.data import sources  # imports Pillow
@@ -88,11 +92,28 @@ class Pages:
     ) -> FindingEvaluation:
         return evaluate_finder(recognizer, cast(UNetSpec, recognizer.spec), split)
 
+    def sample(self, dataset: PageDataset, limit: int) -> PageSplit:
+        return dataset.train.take(np.array(evenly(len(dataset.train), limit), dtype=np.int64))
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: PageSplit, dataset: PageDataset
+    ) -> FindingEvaluation:
+        return self.evaluate(recognizer, charset, sample, dataset.charset)
+
+    def contents(self, dataset: PageDataset, split: PageSplit) -> Iterable[tuple[np.ndarray, str]]:
+        nothing = np.zeros((0, 0), np.uint8)
+        for scale, lines in zip(split.scales_N.tolist(), split.lines, strict=True):
+            places = [[np.round(points, 1).tolist() for points in (line.outline, line.baseline)] for line in lines]
+            yield nothing, json.dumps([round(scale, 6), [line.text for line in lines], places])
+
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         if beam or ngram:
             raise UserError(f"--beam and --ngram are for lstm_ctc, and this model is a {spec.rung}; leave them out")
 
     def choose_prior(self, recognizer: Recognizer, charset: Charset, dataset: PageDataset) -> Prior | None:
+        return None
+
+    def profile(self, recognizer: Recognizer, charset: Charset, dataset: PageDataset, reader: str) -> Profile | None:
         return None
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from common.data.config import DataConfig
 from common.data.dataset import AnyDataset, AnySplit
 from common.evaluation.evaluation import Evaluation
 from common.evaluation.measure import Measure
+from common.evaluation.profile import Profile
 from common.reading.ngram import Prior
 from common.reading.result import Reading
 from common.reading.search import BEST_PATH, Search
@@ -42,6 +43,8 @@ class Task(Protocol):
     default_train: TrainConfig
     """The defaults of the training flags."""
     measure: Measure
+    sample_step: int
+    """The size of a sample of training examples is a multiple of it: the batch that an evaluation reads at once."""
 
     def check(self, spec: Spec, train: TrainConfig, config: DataConfig) -> None:
         """Refuse settings of another task.
@@ -87,6 +90,23 @@ class Task(Protocol):
             UserError: images of another size than the model reads, or no character that the model knows.
         """
 
+    def sample(self, dataset: AnyDataset, limit: int) -> AnySplit:
+        """At most `limit` training examples, spread over the split, to be evaluated with `evaluate_sample`."""
+
+    def evaluate_sample(
+        self, recognizer: Recognizer, charset: Charset, sample: AnySplit, dataset: AnyDataset
+    ) -> Evaluation:
+        """Evaluate a recognizer on a sample, in batches of the shapes that validation has.
+
+        A framework that compiles for each shape then compiles nothing for the sample.
+        """
+
+    def contents(self, dataset: AnyDataset, split: AnySplit) -> Iterable[tuple[np.ndarray, str]]:
+        """The image and the truth of each example, for a hash of the data. Of pages the image is left out.
+
+        The images of pages are made while a model trains, which takes minutes; their lines identify them.
+        """
+
     def check_search(self, spec: Spec, *, beam: int, ngram: bool) -> None:
         """Refuse a search that the model cannot use.
 
@@ -96,6 +116,16 @@ class Task(Protocol):
 
     def choose_prior(self, recognizer: Recognizer, charset: Charset, dataset: AnyDataset) -> Prior | None:
         """The character language model of a trained model; None if the model cannot use one."""
+
+    def profile(self, recognizer: Recognizer, charset: Charset, dataset: AnyDataset, reader: str) -> Profile | None:
+        """The profile of the validation split, with which a service compares what comes in; None if there is none.
+
+        Args:
+            recognizer: the trained model.
+            charset: the model's characters.
+            dataset: the data.
+            reader: identity of the model.
+        """
 
     def prepare(self, image_HW: Image, spec: Spec) -> Image:
         """Bring a person's image to the form of the training images.

@@ -59,8 +59,11 @@ def test_help_of_train_needs_no_rung(command: Command) -> None:
 
 
 def test_run_folder_holds_all_files_of_a_run(finished: Path) -> None:
-    assert {path.name for path in finished.iterdir()} == {
+    # uncommitted.diff is there if the checkout of the code has changes
+    assert {path.name for path in finished.iterdir()} - {"uncommitted.diff"} == {
         "config.json",
+        "environment.json",
+        "status.json",
         "weights.safetensors",
         "metrics.jsonl",
         "result.json",

@@ -14,7 +14,7 @@ from PIL import Image
 from common.data import documents
 from common.data.documents import Document, find_documents, open_document
 from common.data.images import MAX_PIXELS
-from common.errors import UserError
+from common.errors import TooLargeError, UserError
 
 pdfium = pytest.importorskip("pypdfium2", reason="needs pypdfium2: pip install pypdfium2")
 
@@ -271,3 +271,47 @@ def test_a_folder_without_documents_and_a_pattern_without_match_are_refused(tmp_
         find_documents([tmp_path])
     with pytest.raises(UserError, match=r"no file matches .*\*\.jpg"):
         find_documents([str(tmp_path / "*.jpg")])
+
+
+# --- bytes
+@pytest.mark.parametrize("name", ["scan.png", "scan.jpg", "scan.webp", "scan.bmp", "scan.gif", "scan.tif", "scan.pdf"])
+def test_a_document_may_come_as_bytes(name: str, tmp_path: Path) -> None:
+    if name.endswith((".tif", ".pdf")):
+        page(10).save(tmp_path / name, save_all=True, append_images=[page(200)])
+    else:
+        page(10).save(tmp_path / name)
+    with open_document((tmp_path / name).read_bytes()) as pages:
+        found = list(pages)
+    expected = pictures(tmp_path / name)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_bytes_are_an_image_of_a_usual_format_or_a_pdf(tmp_path: Path) -> None:
+    for name in ("scan.eps", "scan.ico", "scan.tga"):
+        page(10).save(tmp_path / name)
+        with (
+            pytest.raises(UserError, match="not an image that can be read; expected PNG, JPEG"),
+            open_document((tmp_path / name).read_bytes()),
+        ):
+            pass
+    with pytest.raises(UserError, match="the document is a damaged PDF"), open_document(b"%PDF-1.7 and no more"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["scan.tif", "scan.pdf"])
+def test_limits_of_a_document_can_be_lower(name: str, tmp_path: Path) -> None:
+    page(10).save(tmp_path / name, save_all=True, append_images=[page(20)])
+    data = (tmp_path / name).read_bytes()
+    with pytest.raises(TooLargeError, match="has 2 pages; at most 1 are read"), open_document(data, pages=1):
+        pass
+    with open_document(data, pages=2) as pages:
+        pixels = pages[0].size
+    with open_document(data, pages=2, pixels=pixels + 100) as pages:
+        assert pages[1].size == pixels
+    with (
+        open_document(data, pages=2, pixels=pixels // 2) as pages,
+        pytest.raises(TooLargeError, match=f"{pixels // 2:,}"),
+    ):
+        pages[1]

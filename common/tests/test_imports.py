@@ -28,7 +28,8 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_pytorch", "impl_keras", "impl_jax")
 TOP = ("errors", "atomic", "formatting", "terminal", "machine", "sampling", "charset", "config", "batch", "spec")
 TOP += ("metrics", "weights", "recognizer")
 # a room imports from itself and from the rooms before it
-ROOMS = ("top", "data", "reading", "evaluation", "tasks", "report", "training", "fourhands", "commands", "cli")
+ROOMS = ("top", "data", "reading", "evaluation", "tasks", "report", "training", "experiments", "fourhands", "serving")
+ROOMS += ("commands", "cli")
 OF_ONE_TASK = {
     *("CharacterSplit", "LineSplit", "Split"),
     *("Dataset", "LineDataset", "CharacterDataset"),

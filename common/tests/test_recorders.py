@@ -85,7 +85,7 @@ def test_unknown_recorder_names_the_nearest_and_makes_nothing(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_recorder_that_is_not_installed_names_its_extra(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +97,7 @@ def test_recorder_that_is_not_installed_names_its_extra(
 
 
 # --- the clients, each in a process of its own: they start threads and services
-def in_own_process(tmp_path: Path, body: str, **environment: str) -> str:
+def in_own_process(tmp_path: Path, body: str, warnings: str = "error", **environment: str) -> str:
     """Run a script that may use `folder`, `CONFIG` and this file's imports, and return what it printed."""
     script = tmp_path / "script.py"
     head = f"""
@@ -105,21 +105,37 @@ def in_own_process(tmp_path: Path, body: str, **environment: str) -> str:
         import numpy as np
         from pathlib import Path
         from common.reading.result import Reading
-        from common.training.recorders import open_recorders
+        from common.training.architecture import Layer
+        from common.training.recorders import About, open_recorders
+        ABOUT = About(
+            layers=[Layer(name="dense.0", arrays="kernel 784×8, bias 8", parameters=6280, statistics=0)],
+            environment={{"code": {{"commit": "0123abc"}}, "data": {{"hash": "4567def"}}}},
+            group="a sweep",
+        )
         folder = Path({str(tmp_path / "run")!r}); folder.mkdir(exist_ok=True)
         CONFIG = {CONFIG!r}
         IMAGE_HW = np.arange(28 * 28, dtype=np.uint32).reshape(28, 28).astype(np.uint8)
     """
     script.write_text(textwrap.dedent(head) + textwrap.dedent(body), encoding="utf-8")
-    unset = ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_NAME", "WANDB_MODE", "WANDB_DIR")
+    unset = (
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_EXPERIMENT_NAME",
+        "WANDB_SWEEP_ID",
+        "WANDB_API_KEY",
+        "WANDB_PROJECT",
+        "WANDB_ENTITY",
+        "WANDB_NAME",
+        "WANDB_MODE",
+        "WANDB_DIR",
+    )
     inherited = {name: value for name, value in os.environ.items() if name not in unset}
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
+        [sys.executable, "-W", warnings, str(script)],
         env=inherited | {"HOME": str(tmp_path), "WANDB_ERROR_REPORTING": "false"} | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,  # a busy machine
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -128,13 +144,15 @@ def in_own_process(tmp_path: Path, body: str, **environment: str) -> str:
 
 RECORD = """
     for first in (1, 2):  # the second time like a resumed run
-        recorder = open_recorders([NAME], folder, CONFIG, first_step=first)[-1]
+        recorder = open_recorders([NAME], folder, CONFIG, first_step=first, about=ABOUT)[-1]
         recorder.scalars(first, {"train/loss": 2.5 / first, "bad": float("nan")})
         array = np.append(np.arange(10.0), [np.nan, np.inf])
         recorder.histograms(first, {
             "weights/dense.0.kernel": array, "constant": np.full(5, 1e20), "nothing": np.array([np.nan])
         })
-        recorder.readings(first, [Reading(image_HW=IMAGE_HW, text=t, confidence=0.5, truth="7") for t in UNCOMMON])
+        readings = [Reading(image_HW=IMAGE_HW, text=t, confidence=0.5, truth="7") for t in [*UNCOMMON, "7"]]
+        recorder.readings(first, readings[:-1])
+        recorder.examples(first, readings)
         recorder.close({"accuracy": 0.25, "interval": [0.2, 0.3], "versions": {"python": "3"}})
     print([name for name in ("tensorflow", "torch", "keras", "jax") if name in sys.modules])
 """
@@ -160,6 +178,7 @@ def test_tensorboard_reads_back_what_was_recorded(tmp_path: Path) -> None:
         images = events.Images("readings")
         text = [t for e in events.Tensors("config") for t in make_ndarray(e.tensor_proto).ravel()]
         bad = [e.value for e in events.Scalars("bad")]
+        said = {n: make_ndarray(events.Tensors(n)[0].tensor_proto).ravel()[0].decode() for n in ("layers", "group")}
         (folder / "image.png").write_bytes(images[0].encoded_image_string)
         print(json.dumps({
             "scalars": scalars,
@@ -168,6 +187,8 @@ def test_tensorboard_reads_back_what_was_recorded(tmp_path: Path) -> None:
             "histogram_tags": events.Tags()["histograms"],
             "image": [images[0].width, images[0].height],
             "text": text[0].decode(),
+            "said": said,
+            "test readings": [each.step for each in events.Images("test readings")],
             "plugins": sorted(events.summary_metadata),
         }))
     """
@@ -179,6 +200,9 @@ def test_tensorboard_reads_back_what_was_recorded(tmp_path: Path) -> None:
     assert sorted(found["histogram_tags"]) == ["constant", "weights/dense.0.kernel"]
     assert list(pixels(tmp_path / "run" / "image.png").shape[1::-1]) == found["image"]
     assert json.loads(found["text"]) == CONFIG
+    assert "| dense.0 | kernel 784×8, bias 8 | 6,280 |" in found["said"]["layers"].splitlines()
+    assert found["said"]["group"] == "a sweep"
+    assert found["test readings"] == [1, 2]
     assert "_hparams_/session_start_info" in found["plugins"]
 
 
@@ -194,10 +218,20 @@ def test_wandb_file_holds_what_was_recorded(tmp_path: Path) -> None:
         records = list(wandb_records(file))
         config = {u.key: json.loads(u.value_json) for r in records if r.HasField("run") for u in r.run.config.update}
         config.pop("_wandb")
+        assert config.pop("environment") == {"code": {"commit": "0123abc"}, "data": {"hash": "4567def"}}
         assert config == CONFIG
+        assert {r.run.run_group for r in records if r.HasField("run")} == {"a sweep"}
         history = [r.history for r in records if r.HasField("history")]
         merged = [{"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in h.item} for h in history]
-        assert [row["step"] for row in merged] == [first] * 3
+        if first == 1:
+            layers = merged.pop(0)
+            assert table(file, layers["layers/path"])["data"] == [["dense.0", "kernel 784×8, bias 8", 6280, 0]]
+        assert [row["step"] for row in merged] == [first] * 4
+        rows = table(file, merged[3]["test_readings/path"])["data"]
+        assert [row[1] for row in rows] == ["7"] * (len(UNCOMMON) + 1)
+        assert [row[3] for row in rows] == [False] * len(UNCOMMON) + [True]
+        assert rows[0][2] == "$x_1$"
+        assert all(np.array_equal(pixels(file.parent / "files" / row[0]["path"]), IMAGE_HW) for row in rows)
         assert merged[0]["train/loss"] == 2.5 / first
         assert np.isnan(merged[0]["bad"])
         assert sum(merged[1]["weights/dense.0.kernel/values"]) == 10
@@ -217,6 +251,30 @@ def test_wandb_file_holds_what_was_recorded(tmp_path: Path) -> None:
         assert summary["interval"] == [0.2, 0.3]
 
 
+def table(file: Path, path: str) -> dict[str, Any]:
+    """A table that a W&B run in `file` refers to."""
+    content: dict[str, Any] = json.loads((file.parent / "files" / path).read_text())
+    return content
+
+
+def test_wandb_within_a_sweep_leaves_the_id_to_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+    given: dict[str, Any] = {}
+
+    class Started(Exception):
+        pass
+
+    def init(**arguments: Any) -> None:
+        given.update(arguments)
+        raise Started
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
+    with pytest.raises(Started):
+        open_recorders(["wandb"], tmp_path, CONFIG, first_step=1)
+    assert (given["id"], given["resume"]) == (None, None)
+
+
 @pytest.mark.parametrize(("summary", "code"), [({}, 1), ({"accuracy": 0.5}, 0)], ids=["failed", "complete"])
 def test_wandb_marks_only_a_complete_run_as_finished(summary: dict[str, float], code: int, tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="wandb is not installed")
@@ -229,6 +287,62 @@ def test_wandb_marks_only_a_complete_run_as_finished(summary: dict[str, float], 
     (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     exits = [record.exit.exit_code for record in wandb_records(file) if record.HasField("exit")]
     assert exits == [code]
+
+
+def test_mlflow_database_holds_what_was_recorded(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason='mlflow is not installed: pip install "fourhands[mlflow]"')
+    read = """
+        from mlflow import MlflowClient
+        client = MlflowClient(tracking_uri=f"sqlite:///{folder.parent / 'mlflow.db'}")
+        (run,) = client.search_runs([client.get_experiment_by_name("fourhands").experiment_id])
+        def history(name):
+            return [[each.step, each.value] for each in client.get_metric_history(run.info.run_id, name)]
+        names = [each.path for part in ("", "readings") for each in client.list_artifacts(run.info.run_id, part)]
+        table = Path(client.download_artifacts(run.info.run_id, "test_readings.json")).read_text()
+        print(json.dumps({
+            "status": run.info.status, "name": run.info.run_name, "params": run.data.params, "tags": run.data.tags,
+            "loss": history("train/loss"), "bad": [str(value) for _, value in history("bad")],
+            "norm": history("norm/weights/dense.0.kernel"), "accuracy": run.data.metrics["result/accuracy"],
+            "names": names, "table": json.loads(table),
+        }))
+    """
+    # SQLAlchemy warns of what MLflow does. One process: its imports take seconds
+    body = recording("mlflow") + textwrap.dedent(read)
+    frameworks, said = in_own_process(tmp_path, body, warnings="ignore").splitlines()
+    found = json.loads(said)
+    assert frameworks == "[]"
+    assert (found["status"], found["name"]) == ("FINISHED", "run")
+    assert found["params"] == {"framework": "numpy", "train.epochs": "3", "train.learning_rate": "0.001"} | {
+        "spec.hidden_dims": "[8, 4]"
+    }
+    tags = {name: found["tags"][name] for name in ("group", "mlflow.source.git.commit", "data.hash")}
+    assert tags == {"group": "a sweep", "mlflow.source.git.commit": "0123abc", "data.hash": "4567def"}
+    assert found["loss"] == [[1, 2.5], [2, 1.25]]
+    assert found["bad"] == ["nan", "nan"]
+    # of 0..9: the sum of their squares is 285
+    assert [norm for _, norm in found["norm"]] == pytest.approx([285**0.5] * 2)
+    assert found["accuracy"] == 0.25
+    assert {"layers.json", "environment.json", "result.json", "readings/step-000001.png"} <= set(found["names"])
+    columns, rows = found["table"]["columns"], found["table"]["data"]
+    assert len(rows) == 2 * (len(UNCOMMON) + 1)
+    assert [row[columns.index("right")] for row in rows].count(True) == 2
+    assert rows[0][columns.index("read")] == "$x_1$"
+
+
+def test_mlflow_that_cannot_be_reached_says_what_to_do(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason='mlflow is not installed: pip install "fourhands[mlflow]"')
+    body = """
+        from common.errors import UserError
+        try:
+            open_recorders(["mlflow"], folder, CONFIG, first_step=1)
+        except UserError as error:
+            print(error)
+    """
+    for uri in ("http://127.0.0.1:9", str(tmp_path / "plain")):
+        said = in_own_process(tmp_path, body, warnings="ignore", MLFLOW_TRACKING_URI=uri)
+        assert said.count("\n") == 1
+        assert "MLflow does not take the run" in said
+        assert "set MLFLOW_TRACKING_URI" in said
 
 
 def test_wandb_without_an_account_says_what_to_do(tmp_path: Path) -> None:
@@ -269,7 +383,7 @@ def wandb_records(path: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("text", UNCOMMON)
 def test_caption_is_one_line_that_utf8_can_hold(text: str) -> None:
-    from common.training.recorders import caption
+    from common.training.recorder import caption
 
     said = caption(Reading(image_HW=IMAGE_HW, text=text, confidence=1, truth=text))
     said.encode()

@@ -120,3 +120,32 @@ def test_epoch_shorter_than_the_lag_is_fetched_whole() -> None:
             run.step_done(Loss(log.events, run.step + 1, 1.0))
         run.epoch_done(recognizer, {})  # type: ignore[arg-type]  # the log does not look at it
     assert log.events == [("fetched", 1), ("fetched", 2), ("kept", 1), ("fetched", 3), ("fetched", 4), ("kept", 2)]
+
+
+class Look:
+    """A looker that logs its calls."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def look(self, progress: Progress, recognizer: Any) -> None:
+        self._log.events.append(("look", progress.step))
+
+
+def test_model_is_shown_within_each_epoch_after_all_losses_so_far_and_not_at_its_end() -> None:
+    log = Log()
+    split = CharacterSplit(images_NHW=np.zeros((2 * STEPS, 4, 4), np.uint8), labels_N=np.zeros(2 * STEPS, np.int64))
+    batches = CharacterBatches(split, batch_size=2, seed=0)
+    run = Run(TrainConfig(epochs=2), batches, observers=[log], looker=Look(log), look_every=5)
+    recognizer: Any = None
+    for epoch in run.epochs():
+        for _ in run.batches(epoch):
+            run.step_done(Loss(log.events, run.step + 1, 1.0))
+            if run.look_due:
+                run.look(recognizer)
+        run.epoch_done(recognizer, {})
+    looks = [(what, step) for what, step in log.events if what == "look"]
+    assert looks == [("look", 5), ("look", 15)]  # 10 and 20 end an epoch, which has figures of its own
+    at = log.events.index(("look", 5))
+    assert [step for what, step in log.events[:at] if what == "fetched"] == [1, 2, 3, 4, 5]
+    assert [progress.step for progress, *_ in log.told] == list(range(1, 2 * STEPS + 1))

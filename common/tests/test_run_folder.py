@@ -125,6 +125,9 @@ def test_recorders_get_weights_gradients_and_readings(
         def readings(self, step: int, readings: list[object]) -> None:
             told.append(("readings", step, {str(len(readings))}))
 
+        def examples(self, step: int, readings: list[object]) -> None:
+            told.append(("examples", step, {str(len(readings))}))
+
         def close(self, summary: dict[str, object]) -> None:
             told.append(("close", 0, set(summary)))
 
@@ -139,7 +142,8 @@ def test_recorders_get_weights_gradients_and_readings(
     arrays = {f"{what}/{name}" for what in ("weights", "gradients") for name in names}
     assert [row for row in told if row[0] == "histograms"] == [("histograms", 9, arrays), ("histograms", 18, arrays)]
     assert [row for row in told if row[0] == "readings"] == [("readings", 9, {"16"}), ("readings", 18, {"16"})]
-    assert ("scalars", 3, {"train/loss", "train/learning_rate"}) in told
+    assert ("scalars", 3, {"train/loss", "train/learning_rate", "train/epoch", "seconds"}) in told
+    assert [row for row in told if row[0] == "examples"] == [("examples", 18, {"60"})]
     assert told[-1][0] == "close"
     assert "accuracy" in told[-1][2]
 

@@ -14,6 +14,7 @@ import numpy as np
 from common.atomic import write_atomically
 from common.config import TrainConfig
 from common.errors import UserError
+from common.evaluation.profile import FILE as PROFILE
 from common.formatting import flattened
 from common.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -44,6 +45,11 @@ class RunFolder:
         return self.path / PRIOR
 
     @property
+    def profile(self) -> Path:
+        """Signs of the validation split of a run of lines, see `common.evaluation.profile`."""
+        return self.path / PROFILE
+
+    @property
     def checkpoint(self) -> Path:
         """The last checkpoint; deleted when the run is complete."""
         return self.path / "checkpoint.safetensors"
@@ -57,6 +63,21 @@ class RunFolder:
     def result(self) -> Path:
         """The figures; written when the run is complete."""
         return self.path / "result.json"
+
+    @property
+    def status(self) -> Path:
+        """Whether the run is running, complete, interrupted or failed, and its process."""
+        return self.path / "status.json"
+
+    @property
+    def environment(self) -> Path:
+        """Code, data, machine and versions; see `common.training.environment`."""
+        return self.path / "environment.json"
+
+    @property
+    def uncommitted(self) -> Path:
+        """What differs from the commit in the checkout of the code; missing if nothing does."""
+        return self.path / "uncommitted.diff"
 
     def check_free(self, *, resume: bool) -> None:
         """Check that a run may be written here, before any long work begins.

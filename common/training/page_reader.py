@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,25 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import UInt8
 
-from common.errors import UserError
-from common.reading.page import Found, Kind, PageReading, read_found, whole_picture
+from common.errors import NoWritingError, UserError
+from common.reading.lines import LineReading
+from common.reading.page import (
+    CutLine,
+    Found,
+    Kind,
+    PageReading,
+    cut_lines,
+    page_of_lines,
+    read_images,
+    whole_outline,
+    whole_picture,
+)
 from common.reading.search import Search
 from common.reading.shipped import BEAM, FINDER, READER, check_shipped
 from common.reading.upright import BETTER, SURE, turned_back, writing
 from common.recognizer import Device, Recognizer
 from common.spec import LineSpec
+from common.tasks import task_of
 from common.training.reader import Reader, picture_of
 from common.training.trained import open_recognizer, open_weights
 
@@ -32,13 +44,26 @@ _MOST_OF_PICTURE = 0.35  # share of the height that the only line of a picture o
 
 
 @dataclass(frozen=True, kw_only=True)
+class PictureReading:
+    """What was read from one picture, with the images that it was read from."""
+
+    reading: PageReading
+    cut: tuple[CutLine, ...] = ()
+    """The lines as they were cut, those without text included; of a page that was upside down, on the turned page."""
+
+
+Steps = Generator[Sequence[Picture], list[LineReading], PictureReading]
+"""See `PageReader.steps`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageReader:
     """Reads pages, and pictures of one line or one character: a model that reads, and a finder of lines."""
 
     reader: Reader
     """Reads lines, or characters."""
-    finder_run: Path | None
-    """A run folder or a weights file of `unet`; None for the finder that ships."""
+    open_finder: Callable[[], Recognizer]
+    """Opens the finder of lines, which is not needed for a picture of one line."""
     device: Device
     shipped: bool
     """Whether the reader is the one that ships."""
@@ -60,7 +85,11 @@ class PageReader:
             raise UserError(
                 f"{run} is a {reader.content.spec.rung}, which finds lines and reads none; name it as finder"
             )
-        return cls(reader=reader, finder_run=finder, device=device, shipped=run is None)
+
+        def open_finder() -> Recognizer:
+            return open_recognizer(open_weights(finder or check_shipped(FINDER)), reader.framework, device)[0]
+
+        return cls(reader=reader, open_finder=open_finder, device=device, shipped=run is None)
 
     @classmethod
     def open_for(cls, run: Path | None, framework: str | None, device: Device) -> PageReader:
@@ -97,7 +126,7 @@ class PageReader:
                 image; dark on light or light on dark.
             kind: what the picture shows: page, line or character. None finds out.
             beam: `lstm_ctc` only: width of the beam search; 0 takes the best path. None: the reader that ships takes
-                the search of its model card, another one takes the best path.
+                the search of its model card, so does one that was adapted from it, and another one takes the best path.
             ngram: `lstm_ctc` only: weigh the texts of the beam with the character language model. None: as for `beam`.
 
         Returns:
@@ -108,21 +137,49 @@ class PageReader:
         """
         beam, ngram = self._search(beam, ngram)
         self._check(kind)
+        search = self.reader.search(beam=beam, ngram=ngram)
         try:
-            return self._read(picture_of(picture), kind, beam, ngram)
+            return self.read_by(self.steps(picture_of(picture), kind), search).reading
         except UserError as error:
             said = str(error)
             named = isinstance(picture, str | Path) and not said.startswith(str(picture))
-            raise UserError(f"{picture}: {said}" if named else said) from None
+            raise type(error)(f"{picture}: {said}" if named else said) from None
 
-    def _read(self, picture_HW: Picture, kind: Kind | None, beam: int, ngram: bool) -> PageReading:
-        found: Sequence[Found] | None = None
-        if kind is None:
+    def steps(self, picture_HW: Picture, kind: Kind | None = None, found: Sequence[Found] | None = None) -> Steps:
+        """Read one picture, and leave the reading of lines to the caller.
+
+        The generator yields images of lines, expects their readings, and returns the result. A service can therefore
+        read lines of several pictures in one batch.
+
+        Args:
+            picture_HW: grey levels, dark on light or light on dark.
+            kind: see `read`.
+            found: the lines of a page, if they were found before.
+
+        Raises:
+            UserError: see `read`.
+        """
+        self._check(kind)
+        if kind is None and found is None:
             kind, found = self._kind(picture_HW)
-        if kind == "page":
-            return self.read_page(picture_HW, found, self.reader.search(beam=beam, ngram=ngram))
-        reading = self.reader.read(picture_HW, beam=beam, ngram=ngram)
-        return whole_picture(reading, picture_HW, kind)
+        if kind == "character":
+            return PictureReading(reading=whole_picture(self.reader.read(picture_HW), picture_HW, kind))
+        if kind == "line":
+            image_HW = task_of(self.reader.content.spec).prepare(picture_HW, self.reader.content.spec)
+            (reading,) = yield [image_HW]
+            cut = CutLine(image_HW, whole_outline(picture_HW), np.zeros((0, 2)))
+            return PictureReading(reading=whole_picture(reading, picture_HW, kind), cut=(cut,))
+        return (yield from self._page_steps(picture_HW, found))
+
+    def read_by(self, steps: Steps, search: Search) -> PictureReading:
+        """The result of `steps`, with the lines of this picture alone in the batches."""
+        recognizer, charset = self.reader.recognizer, self.reader.content.charset
+        try:
+            images = next(steps)
+            while True:
+                images = steps.send(read_images(recognizer, charset, images, search))
+        except StopIteration as end:
+            return cast(PictureReading, end.value)
 
     def read_document(
         self, path: str | Path, *, kind: Kind | None = None, beam: int | None = None, ngram: bool | None = None
@@ -141,7 +198,9 @@ class PageReader:
 
     def _search(self, beam: int | None, ngram: bool | None) -> tuple[int, bool]:
         if beam is None and not ngram:
-            return (BEAM, True) if self.shipped and ngram is None else (0, False)
+            # `fourhands adapt` notes the search that it was evaluated with
+            adapted = self.reader.content.provenance.get("search") is not None
+            return (BEAM, True) if ngram is None and (self.shipped or adapted) else (0, False)
         return beam or 0, bool(ngram)
 
     def _check(self, kind: Kind | None) -> None:
@@ -179,25 +238,29 @@ class PageReader:
         Raises:
             UserError: no writing was found.
         """
-        recognizer, charset = self.reader.recognizer, self.reader.content.charset
-        found = self._find(picture_HW) if found is None else found
-        reading = read_found(found, recognizer, charset, picture_HW, search)
+        return self.read_by(self._page_steps(picture_HW, found), search).reading
+
+    def _page_steps(self, picture_HW: Picture, found: Sequence[Found] | None) -> Steps:
+        height = cast(LineSpec, self.reader.content.spec).height
+        cut = cut_lines(self._find(picture_HW) if found is None else found, picture_HW, height)
+        reading = page_of_lines(cut, (yield [line.image_HW for line in cut]), picture_HW)
         if reading.confidence < SURE:  # perhaps it is upside down: finding and reading it again is the surest test
             turned_HW = np.ascontiguousarray(picture_HW[::-1, ::-1])
-            turned = read_found(self._find(turned_HW), recognizer, charset, turned_HW, search)
+            turned_cut = cut_lines(self._find(turned_HW), turned_HW, height)
+            turned = page_of_lines(turned_cut, (yield [line.image_HW for line in turned_cut]), turned_HW)
             if turned.confidence > reading.confidence + BETTER:
-                reading = turned_back(turned)
+                reading, cut = turned_back(turned), turned_cut
         if not writing(reading.lines):
-            raise UserError(
+            raise NoWritingError(
                 "no writing was found; expected a page with lines of handwriting, so use another picture, or --as line "
                 "for a picture of one line"
             )
-        return reading
+        return PictureReading(reading=reading, cut=tuple(cut))
 
     def _find(self, picture_HW: Picture) -> Sequence[Found]:
         if int(picture_HW.max()) - int(picture_HW.min()) < _LEAST_CONTRAST:
             height, width = picture_HW.shape
-            raise UserError(
+            raise NoWritingError(
                 f"the image ({height}×{width} pixels) is blank; expected a page in ink darker or lighter than the "
                 "paper, so use another image"
             )
@@ -208,5 +271,4 @@ class PageReader:
     @cached_property
     def finder(self) -> Recognizer:
         """The finder of lines."""
-        content = open_weights(self.finder_run or check_shipped(FINDER))
-        return open_recognizer(content, self.framework, self.device)[0]
+        return self.open_finder()

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from common.errors import UserError
-from common.reading.ngram import Prior
+from common.reading.ngram import Prior, load_prior
 from common.reading.result import Reading
 from common.reading.search import Search
 from common.recognizer import Device, Recognizer
 from common.tasks import task_of
-from common.training.trained import open_prior, open_recognizer, open_weights
+from common.training.trained import open_recognizer, open_weights, prior_path
 from common.weights import WeightsFile
 
 
@@ -33,7 +33,8 @@ class Reader:
     """Name of the framework that computes."""
     note: str
     """What a person should know about that choice; usually empty."""
-    run: Path
+    prior: Path | bytes
+    """Where the character language model is, if there is one: the path of its file, or its content."""
 
     @classmethod
     def open(cls, run: Path, framework: str | None, device: Device) -> Reader:
@@ -41,9 +42,13 @@ class Reader:
 
         With `framework` None, the framework that trained the model computes, or NumPy if that is not installed.
         """
-        content = open_weights(run)
+        return cls.of(open_weights(run), prior_path(run), framework, device)
+
+    @classmethod
+    def of(cls, content: WeightsFile, prior: Path | bytes, framework: str | None, device: Device) -> Reader:
+        """A reader of weights that were loaded; see `open`."""
         recognizer, name, note = open_recognizer(content, framework, device)
-        return cls(content=content, recognizer=recognizer, framework=name, note=note, run=run)
+        return cls(content=content, recognizer=recognizer, framework=name, note=note, prior=prior)
 
     @property
     def charset(self) -> str:
@@ -87,7 +92,7 @@ class Reader:
 
     @cached_property
     def _prior(self) -> Prior:
-        return open_prior(self.run, self.content)  # once: its estimation takes a second
+        return load_prior(self.prior, self.content.charset)  # once: its estimation takes a second
 
     def _prepared(self, image: Any) -> UInt8[np.ndarray, "H W"]:
         picture_HW = picture_of(image)

@@ -35,6 +35,8 @@ class Progress:
     """Steps finished."""
     seconds: float
     """Spent in training steps, without validation, checkpoints and recording."""
+    epochs: float = 0.0
+    """Epochs finished, with the share of the present one."""
 
 
 @runtime_checkable
@@ -50,6 +52,14 @@ class Observer(Protocol):
         Raises:
             StoppedEarly: it was the last epoch of the run, though not the last one planned.
         """
+
+
+@runtime_checkable
+class Looker(Protocol):
+    """Looks at the model in the middle of an epoch."""
+
+    def look(self, progress: Progress, recognizer: Recognizer) -> None:
+        """Some steps of the epoch are done."""
 
 
 @dataclass(kw_only=True)
@@ -92,6 +102,8 @@ class Run:
         observers: receive every step and epoch, in this order.
         checkpoint: the state that the same implementation gave to `epoch_done`.
         progress: the progress of the run when it gave that state.
+        looker: looks at the model every `look_every` steps, but for the last step of an epoch.
+        look_every: see `looker`.
 
     Raises:
         UserError: the last batch of an epoch has fewer examples than `config.accumulate`.
@@ -105,6 +117,8 @@ class Run:
         observers: Sequence[Observer] = (),
         checkpoint: State | None = None,
         progress: Progress | None = None,
+        looker: Looker | None = None,
+        look_every: int = 50,
     ) -> None:
         self.config = config
         self.checkpoint = checkpoint
@@ -120,6 +134,7 @@ class Run:
         self.learning_rates_S = learning_rates(config, config.epochs * self.steps_per_epoch)
         self.first_epoch = progress.epoch if progress else 0
         self.step = progress.step if progress else 0
+        self._looker, self._look_every = looker, look_every
         self.clock = Clock(seconds=progress.seconds if progress else 0.0)
         self._pending: deque[tuple[Progress, SupportsFloat]] = deque()
 
@@ -147,6 +162,21 @@ class Run:
             self._fetch()
         self.clock.step()
 
+    @property
+    def look_due(self) -> bool:
+        """Whether `look` is to be called after this step."""
+        in_epoch = self.step % self.steps_per_epoch
+        return self._looker is not None and in_epoch > 0 and in_epoch % self._look_every == 0
+
+    def look(self, recognizer: Recognizer) -> None:
+        """Show the model after a step. The clock is paused."""
+        while self._pending:  # recorders take steps in order
+            self._fetch()
+        self.clock.pause()
+        if self._looker is not None:
+            self._looker.look(self._progress(), recognizer)
+        self.clock.start()
+
     def epoch_done(self, recognizer: Recognizer, state: State) -> None:
         """Report a finished epoch with all that is needed to continue from here."""
         while self._pending:  # of an implementation's loop that leaves out a batch
@@ -170,4 +200,9 @@ class Run:
             observer.step_done(progress, loss, learning_rate)
 
     def _progress(self) -> Progress:
-        return Progress(epoch=self.step // self.steps_per_epoch, step=self.step, seconds=self.clock.seconds)
+        return Progress(
+            epoch=self.step // self.steps_per_epoch,
+            step=self.step,
+            seconds=self.clock.seconds,
+            epochs=round(self.step / self.steps_per_epoch, 4),
+        )

@@ -15,20 +15,27 @@ from common.config import TrainConfig
 from common.data.config import DataConfig
 from common.data.dataset import AnyDataset
 from common.errors import UserError
+from common.evaluation.profile import identity_of
 from common.machine import peak_memory_mb, versions
 from common.reading.ngram import save_prior
 from common.recognizer import Device, Recognizer, load_implementation
 from common.spec import Spec, parameter_count, spec_to_dict
 from common.tasks import Task, task_of
+from common.training.architecture import layers_of
 from common.training.bar import training_bar
+from common.training.checkpoint import Checkpoint
+from common.training.environment import read_environment, write_environment
 from common.training.folder import Config, RunFolder
-from common.training.keeper import Keeper
+from common.training.keeper import Keeper, sample_size
 from common.training.overfit import overfit, verdict
 from common.training.run import Clock, Run, StoppedEarly
+from common.training.status import kept_status
 from common.training.trained import open_weights
 from common.training.warm_start import carry_over
 from common.weights import load_weights
 
+EXAMPLES = 64
+"""Test examples that recorders show: a sample, and as many of the most confident mistakes."""
 PROVENANCE = ("framework", "data", "data_config", "device", "start_from", "train")
 
 
@@ -50,6 +57,8 @@ class Session:
     """A run folder or a weights file with initial weights."""
     record: Sequence[str] = ()
     """Recorders besides metrics.jsonl."""
+    group: str | None = None
+    """Group of the run in Weights & Biases and MLflow, such as the name of a sweep."""
     resume: bool = False
     """Whether to continue an interrupted run."""
 
@@ -92,7 +101,10 @@ class Session:
             "train": asdict(train),
         }
         started: dict[str, Any] = {} if start is None else {"started_with": start.carried}
-        return self._train(task, recognizer, folder, dataset, train, config, started)
+        checkpoint = folder.open(config)
+        with kept_status(folder.status):
+            write_environment(folder, task, dataset, recognizer.packages, self.device)
+            return self._train(task, recognizer, folder, dataset, train, config, started, checkpoint)
 
     def _train(
         self,
@@ -103,13 +115,16 @@ class Session:
         train: TrainConfig,
         config: Config,
         started: Mapping[str, Any],
+        checkpoint: Checkpoint | None,
     ) -> dict[str, Any]:
-        from common.training.recorders import open_recorders
+        from common.training.recorders import About, open_recorders
 
-        checkpoint = folder.open(config)
         progress = checkpoint.progress if checkpoint else None
         done = progress.step if progress else 0
-        recorders = open_recorders(self.record, folder.path, config, first_step=done + 1)
+        about = About(
+            layers=layers_of(recognizer.spec), environment=read_environment(folder.environment), group=self.group
+        )
+        recorders = open_recorders(self.record, folder.path, config, first_step=done + 1, about=about)
         summary: Mapping[str, Any] = {}
         try:
             software = versions(recognizer.packages)
@@ -121,6 +136,7 @@ class Session:
                 histograms=bool(self.record),
                 provenance={key: config[key] for key in PROVENANCE} | {"versions": software},
                 best=checkpoint.best if checkpoint else None,
+                sample=task.sample(dataset, sample_size(task, len(dataset.train))),
                 patience=train.patience,
             )
             batches = task.batches(dataset, recognizer.spec, train)
@@ -135,6 +151,7 @@ class Session:
                     observers=[keeper, *bars],
                     checkpoint=checkpoint.state if checkpoint else None,
                     progress=progress,
+                    looker=keeper if self.record else None,
                 )
                 # a run that was cut off between its last epoch and its result has nothing left to train
                 if not keeper.waited_enough(run.first_epoch):
@@ -152,6 +169,9 @@ class Session:
             prior = None if train.overfit else task.choose_prior(recognizer, dataset.charset, dataset)
             if prior is not None:
                 save_prior(folder.prior, prior, dataset.charset)
+            profile = task.profile(recognizer, dataset.charset, dataset, identity_of(folder.weights))
+            if profile is not None:
+                profile.save(folder.profile)
             result = {
                 "rung": config["rung"],
                 "framework": config["framework"],
@@ -178,6 +198,10 @@ class Session:
 
             folder.write_predictions(evaluation.predictions())
             draw_run(folder.path, folder.metrics, task, evaluation, dataset.name)
+            if self.record:
+                shown = [evaluation.reading(i) for i in evaluation.sample(EXAMPLES, EXAMPLES // 2)]
+                for recorder in recorders:
+                    recorder.examples(run.step, shown)
             summary = result  # only now: a run that fails before has not ended
         finally:
             for recorder in recorders:

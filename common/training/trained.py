@@ -25,10 +25,8 @@ def open_weights(run: Path) -> WeightsFile:
     """
     if not run.exists():
         raise UserError(f"{run} does not exist; give a run folder or a weights file")
-    if not run.is_dir():
-        return load_weights(run)
-    weights = run / WEIGHTS
-    if not weights.is_file():
+    weights = weights_path(run)
+    if run.is_dir() and not weights.is_file():
         raise UserError(f"{run} holds no {WEIGHTS}; give the folder of a run that finished an epoch")
     return load_weights(weights)
 
@@ -49,7 +47,17 @@ def open_prior(run: Path, content: WeightsFile) -> Prior:
     Raises:
         UserError: it is missing or damaged.
     """
-    return load_prior((run if run.is_dir() else run.parent) / PRIOR, content.charset)
+    return load_prior(prior_path(run), content.charset)
+
+
+def prior_path(run: Path) -> Path:
+    """Where the character language model of a run folder or a weights file lies, if there is one."""
+    return (run if run.is_dir() else run.parent) / PRIOR
+
+
+def weights_path(run: Path) -> Path:
+    """The weights file of a run folder; of a weights file, the file itself."""
+    return run / WEIGHTS if run.is_dir() else run
 
 
 def open_recognizer(content: WeightsFile, framework: str | None, device: Device) -> tuple[Recognizer, str, str]:

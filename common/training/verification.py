@@ -47,7 +47,7 @@ def verify(run: Path, framework: str | None, device: Device) -> list[Verificatio
     content = open_weights(run)
     if framework is not None:
         recognizer, name, _ = open_recognizer(content, framework, device)
-        return [_compare(name, recognizer, content)]
+        return [compare(name, recognizer, content)]
     with ThreadPoolExecutor() as pool:  # the threads only wait
         return list(pool.map(lambda name: _in_own_process(run, name, device), implementations()))
 
@@ -72,7 +72,8 @@ def _in_own_process(run: Path, framework: str, device: Device) -> Verification:
     return Verification(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _compare(framework: str, recognizer: Recognizer, content: WeightsFile) -> Verification:
+def compare(framework: str, recognizer: Recognizer, content: WeightsFile) -> Verification:
+    """Whether a recognizer gives the logits of the golden example of its weights."""
     golden = content.golden
     logits = recognizer.logits(*golden.inputs).astype(np.float64)
     worst = float(np.abs(logits - golden.logits).max())

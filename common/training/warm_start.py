@@ -25,11 +25,23 @@ class Start:
     """The part of the other model that was used, in words."""
 
 
-def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> Start:
+# added to the mean score of the known characters
+_QUIET = -2.0
+
+
+def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int, *, quiet: bool = False) -> Start:
     """The weights of another model, with its classes moved to the places of the same characters in this charset.
 
     Characters that the other model does not know start as in a new model with this seed. From another rung that reads
     lines, only the stem is used.
+
+    Args:
+        before: the other model.
+        spec: the new model.
+        charset: its characters.
+        seed: of the weights that are not carried over.
+        quiet: start a new character with a score below the mean score of the known characters, whatever the line. The
+            new model then reads as the other model did, until it learns.
 
     Raises:
         UserError: the other model has other sizes, or is another rung without a stem.
@@ -65,6 +77,10 @@ def carry_over(before: WeightsFile, spec: Spec, charset: Charset, seed: int) -> 
             weights[name][target] = array[source]
         elif name in _outputs(spec):
             weights[name][..., target] = array[..., source]
+            if quiet:
+                new = np.setdiff1d(np.arange(weights[name].shape[-1]), target)
+                mean = array[..., spec.extra_classes :].mean(axis=-1, keepdims=True)
+                weights[name][..., new] = mean + (_QUIET if array.ndim == 1 else 0)
         else:
             weights[name] = array
     return Start(weights=weights, carried=f"{len(known)} of {len(charset)} characters")

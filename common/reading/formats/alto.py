@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from xml.etree.ElementTree import Element
 
 from common.data.xml_pages import Points
@@ -31,7 +32,7 @@ def render(reading: PageReading, source: Source) -> bytes:
         PHYSICAL_IMG_NR=source.page,
         WIDTH=width,
         HEIGHT=height,
-        PC=f"{reading.confidence:.4f}",
+        **_confidence("PC", reading.confidence),
     )
     space = child(page, "PrintSpace", HPOS=0, VPOS=0, WIDTH=width, HEIGHT=height)
     if not reading.lines:
@@ -42,8 +43,13 @@ def render(reading: PageReading, source: Source) -> bytes:
         baseline = {"BASELINE": pairs(line.baseline)} if len(line.baseline) else {}
         element = child(block, "TextLine", ID=f"line{number}", **place, **baseline)
         _shape(element, line.outline)
-        child(element, "String", ID=f"string{number}", CONTENT=line.text, **place, WC=f"{line.confidence:.4f}")
+        child(element, "String", ID=f"string{number}", CONTENT=line.text, **place, **_confidence("WC", line.confidence))
     return document(root)
+
+
+def _confidence(name: str, value: float) -> dict[str, str]:
+    """The attribute with a confidence. What a person wrote has none, which is NaN."""
+    return {} if math.isnan(value) else {name: f"{value:.4f}"}
 
 
 def _place(sides: tuple[int, int, int, int]) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""Runs and sweeps: find run folders, compare them, choose among them."""
