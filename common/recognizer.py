@@ -76,7 +76,11 @@ class TrainingRun(Protocol):
         """
 
     def epoch_done(self, recognizer: Recognizer, state: State) -> None:
-        """Report a finished epoch, with all that is needed to continue from here."""
+        """Report a finished epoch, with all that is needed to continue from here.
+
+        Raises:
+            StoppedEarly: the run ends here, see `common.training.run`. `fit` lets it through.
+        """
 
 
 @runtime_checkable

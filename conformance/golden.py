@@ -347,12 +347,13 @@ ONE_EPOCH = replace(SGD, epochs=1)
 # the gradient's norm starts at 2 and stays above 0.5 for most steps
 CLIPPED = replace(SGD, epochs=5, batch_size=9, clip_norm=0.5)
 ADAMW = TrainConfig(epochs=4, batch_size=8, optimizer="adamw", learning_rate=0.01, weight_decay=0.1, clip_norm=0.0)
-# parts of 2, 3 and 3 examples, and of 1, 1 and 2 in the last batch of an epoch
-ACCUMULATED = replace(SGD, accumulate=3)
-ACCUMULATED_ADAMW = replace(ADAMW, accumulate=3)
-# 20 steps of each of the other optimizers, by the name of their gate. A weight decay, which only AdamW may obey
+# 20 steps of equal batches each, as above. Their parts have 4 and 5 examples
+_EQUAL: dict[str, Any] = {"epochs": 5, "batch_size": 9}
+ACCUMULATED = replace(SGD, accumulate=2, **_EQUAL)
+ACCUMULATED_ADAMW = replace(ADAMW, accumulate=2, **_EQUAL)
+# the other optimizers, by the name of their gate; with a weight decay, which only AdamW may obey
 OTHER_OPTIMIZERS = {
-    "nesterov steps": replace(SGD, optimizer="sgd_nesterov", weight_decay=0.1),
-    "adam steps": replace(ADAMW, optimizer="adam"),
-    "rmsprop steps": replace(ADAMW, optimizer="rmsprop"),
+    "nesterov steps": replace(SGD, optimizer="sgd_nesterov", weight_decay=0.1, **_EQUAL),
+    "adam steps": replace(ADAMW, optimizer="adam", **_EQUAL),
+    "rmsprop steps": replace(ADAMW, optimizer="rmsprop", **_EQUAL),
 }

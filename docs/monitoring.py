@@ -18,7 +18,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -240,12 +240,15 @@ def noticed(profile: Profile, pages: Sequence[PageSigns], alarm: str) -> tuple[i
 
 
 def by_writer(watched: Watched, least: int = 15) -> Iterator[tuple[str, list[PageSigns]]]:
-    """The pages of each writer with enough lines, repeated until they fill a window."""
+    """A window by each writer with enough lines: pages of 18 of their lines, drawn with replacement."""
+    rng = np.random.default_rng(4)
     for writer in sorted(set(watched.writers)):
         own = [page for page, each in zip(watched.pages, watched.writers, strict=True) if each == writer]
-        lines = sum(len(page.lines) for page in own)
-        if lines >= least:
-            yield str(writer), own * (WINDOW // lines + 1)
+        lines = [line for page in own for line in page.lines]
+        if len(lines) >= least:
+            pages = [own[int(rng.integers(len(own)))] for _ in range(WINDOW // 18 + 1)]
+            chosen = [tuple(lines[int(i)] for i in rng.integers(len(lines), size=18)) for _ in pages]
+            yield str(writer), [replace(page, lines=each) for page, each in zip(pages, chosen, strict=True)]
 
 
 def coverage(profile: Profile, watched: Watched, seed: int) -> dict[str, tuple[float, int]]:
@@ -298,6 +301,15 @@ def judge_all(cache: Path, test: bool) -> None:
         path = cache / f"{name.replace(' ', '_')}.json"
         if path.exists():
             say(f"{name}: {noticed(profile, load(path).pages, alarm)}\n")
+    for name, watched in splits.items():
+        # what the two change, without reading again: the images of lines are relative to the paper
+        dark = [
+            replace(page, brightness=0.55 * (page.brightness or 0), contrast=0.55 * (page.contrast or 0))
+            for page in watched.pages
+        ]
+        turned = [replace(page, upside_down=True) for page in watched.pages]
+        say(f"darker, from the signs of {name}: {noticed(profile, dark, 'darker')}\n")
+        say(f"upside down, from the signs of {name}: {noticed(profile, turned, 'upside_down')}\n")
     for name, watched in splits.items():
         ones = [noticed(profile, pages, "one_writer") for _, pages in by_writer(watched)]
         raised = sum(first is not None for first, _ in ones)

@@ -53,8 +53,8 @@ def train_step(
     The learning rate is an argument, so that all runs share one compilation per optimizer and batch shape.
     """
     # drawn from (seed, step) alone, so that a resumed run drops the same units
-    rngs = nnx.Rngs(dropout=jax.random.fold_in(key, state.step))
-    loss, statistics, gradients = gradients_of(state, batch, rngs, graphdef, loss_fn)
+    dropout_key = jax.random.fold_in(key, state.step)
+    loss, statistics, gradients = gradients_of(state, batch, dropout_key, graphdef, loss_fn)
     return update(state._replace(statistics=statistics), gradients, rate, optimizer), loss
 
 
@@ -87,9 +87,9 @@ def micro_step(
         graphdef: the model without its arrays.
         loss_fn: the rung's loss.
     """
-    rngs = nnx.Rngs(dropout=jax.random.fold_in(jax.random.fold_in(key, state.step), part))
+    dropout_key = jax.random.fold_in(jax.random.fold_in(key, state.step), part)
     before = state if total is None else state._replace(statistics=total[1])
-    loss, statistics, gradients = gradients_of(before, batch, rngs, graphdef, loss_fn)
+    loss, statistics, gradients = gradients_of(before, batch, dropout_key, graphdef, loss_fn)
     loss, gradients = jax.tree.map(lambda x: x * share.astype(x.dtype), (loss, gradients))
     if total is not None:
         loss, gradients = jax.tree.map(jnp.add, (total[0], total[2]), (loss, gradients))
@@ -112,7 +112,7 @@ def accumulated_update(
 def gradients_of(
     state: TrainState,
     batch: tuple[Array, ...],
-    rngs: nnx.Rngs,
+    dropout_key: Key[Array, ""],
     graphdef: nnx.GraphDef[Any],
     loss_fn: Callable[..., Float[Array, ""]],
 ) -> tuple[Float[Array, ""], PyTree, PyTree]:
@@ -120,7 +120,7 @@ def gradients_of(
 
     def loss_of(params: PyTree) -> tuple[Float[Array, ""], PyTree]:
         model = nnx.merge(graphdef, params, state.statistics, copy=True)
-        loss = loss_fn(model, *batch, rngs)
+        loss = loss_fn(model, *batch, nnx.Rngs(dropout=dropout_key))
         return loss, nnx.state(model, nnx.BatchStat)  # moved by the forward pass
 
     (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)

@@ -70,12 +70,6 @@ CAUSES: tuple[Cause, ...] = (
         sentence="the pictures are brighter: the paper has a brightness of {now} (before: {before})",
     ),
     Cause(
-        name="blurred",
-        signs=("sharpness",),
-        rising=False,
-        sentence="the pictures are blurred: their sharpness is {now} (before: {before}); clean or focus the lens",
-    ),
-    Cause(
         name="printed",
         signs=("twins",),
         rising=True,
@@ -83,6 +77,12 @@ CAUSES: tuple[Cause, ...] = (
         shares=True,
         sentence="{now} of the letters look like another one of their line (before: {before}), as in print; the reader "
         "has learnt handwriting only",
+    ),
+    Cause(
+        name="blurred",
+        signs=("sharpness",),
+        rising=False,
+        sentence="the pictures are blurred, or of a low resolution: their sharpness is {now} (before: {before})",
     ),
     Cause(
         name="other_characters",
@@ -95,7 +95,8 @@ CAUSES: tuple[Cause, ...] = (
         name="one_writer",
         signs=("variety",),
         rising=False,
-        sentence="the hands vary less (log ratio of ranges {now}, before: {before}); the lines may be by one writer",
+        sentence="the pages are more alike: {now} of the variance lies between them (before: {before}); one person "
+        "may have written them all",
     ),
     Cause(
         name="less_sure",
@@ -119,7 +120,6 @@ CAUSES: tuple[Cause, ...] = (
             "columns",
             "ink",
             "sharpness",
-            "twins",
             "contrast",
             "confidence",
         ),

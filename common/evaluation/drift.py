@@ -42,9 +42,11 @@ LEAST_PICTURES = 5
 """Pictures from which the share of a sign is compared."""
 ROUNDS = 300
 """Windows that are drawn to measure what the statistics are without drift."""
-_HANDS = ("ink", "sharpness", "height", "columns")
+_HANDS = ("confidence", "ink", "sharpness", "height", "columns", "characters")
 """Signs that differ from writer to writer."""
-_FREEDOM = 10  # degrees of freedom: the deviation of means is that of few writers
+_FEWEST_LINES, _FEWEST_PAGES = 3, 5  # of a page, and of a window, whose variety is measured
+_UNSURE = 1.5  # factor of a deviation that was measured on one split: on its halves, 6 of 200 windows raised an alarm
+_FREEDOM = 10  # degrees of freedom of the mean, which is that of few writers
 _FREQUENT = 40  # characters that are compared one by one; all others are one bin
 
 
@@ -131,21 +133,23 @@ def character_index(profile: Profile, now: Measured) -> float:
     return index(expected_B, observed_B)
 
 
-def variety(profile: Profile, now: Measured) -> float | None:
-    """How varied the hands are: log of the interquartile range in the window ÷ in the profile, mean over the signs."""
-    logs = []
+def variety(_: Profile, now: Measured) -> float | None:
+    """How varied the hands are: the intraclass correlation of the pages, mean over signs; None for too few pages.
+
+    It is the share of the variance of a sign that lies between the pages: near 0 for the pages of one writer, near one
+    half for those of many. Source: Fisher 1925, in the form of the analysis of variance.
+    """
+    found = []
     for name in _HANDS:
-        if name in profile.signs and len(now.values[name]):
-            ranges = [_middle_half(values_N) for values_N in (now.values[name], np.array(profile.signs[name].sample))]
-            if min(ranges) > 0:
-                logs.append(np.log(ranges[0] / ranges[1]))
-    return float(np.mean(logs)) if logs else None
-
-
-def _middle_half(values_N: Float[np.ndarray, "N"]) -> float:
-    """The interquartile range."""
-    low, high = np.quantile(values_N, (0.25, 0.75))
-    return float(high - low)
+        count_P, sum_P, squares_P = now.sums[name][now.sums[name][:, 0] >= _FEWEST_LINES].T
+        pages, values = len(count_P), float(count_P.sum())
+        if pages < _FEWEST_PAGES:
+            continue
+        between = float((sum_P**2 / count_P).sum() - sum_P.sum() ** 2 / values) / (pages - 1)
+        within = float((squares_P - sum_P**2 / count_P).sum()) / (values - pages)
+        if between + within > 0:
+            found.append((between - within) / (between + (values / pages - 1) * within))
+    return float(np.mean(found)) if found else None
 
 
 def together(profile: Profile, now: Measured) -> float | None:
@@ -321,6 +325,8 @@ def _statistic(profile: Profile, name: str, now: Measured) -> tuple[Finding, boo
         p = float(norm.cdf((value - null.mean) / (null.deviation * wider**0.5)))
     else:
         mean, deviation = null.mean, null.deviation
+        if name == "together":
+            deviation *= _UNSURE
         if name == "characters_read":  # in proportion to 1 ÷ lines
             mean, deviation, changed = mean * wider, deviation * wider, value
         p = float(gamma.sf(value, (mean / deviation) ** 2, scale=deviation**2 / mean))

@@ -6,7 +6,7 @@ Kolmogorov and Smirnov. The lines of one writer resemble each other. How much th
 `common.evaluation.drift`.
 """
 
-# N values, B bins
+# N values, B bins, P pictures
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from common.atomic import write_atomically
 from common.errors import UserError
-from common.evaluation.signs import SHARES, SIGNS, PageSigns
+from common.evaluation.signs import SHARES, SIGNS, PageSigns, Sign
 
 FORMAT = "fourhands-profile-1"
 FILE = "profile.json"
@@ -47,6 +47,8 @@ class Measured:
     """Number of the pictures that have a sign, see `SHARES`."""
     pictures: int
     lines: int
+    sums: Mapping[str, Float[np.ndarray, "P 3"]]
+    """For each picture and each sign of lines: number of values, their sum, and the sum of their squares."""
 
     @classmethod
     def of(cls, pages: Sequence[PageSigns]) -> Measured:
@@ -65,6 +67,9 @@ class Measured:
             having={name: sum(has(page) for page in pages) for name, (_, has) in SHARES.items()},
             pictures=len(pages),
             lines=sum(len(page.lines) for page in pages),
+            sums={
+                name: np.array([_sums(page, sign) for page in pages]).reshape(-1, 3) for name, sign in _OF_LINES.items()
+            },
         )
 
     @classmethod
@@ -79,7 +84,16 @@ class Measured:
             having={name: sum(part.having[name] for part in parts) for name in SHARES},
             pictures=sum(part.pictures for part in parts),
             lines=sum(part.lines for part in parts),
+            sums={name: np.concatenate([np.zeros((0, 3)), *(part.sums[name] for part in parts)]) for name in _OF_LINES},
         )
+
+
+_OF_LINES = {name: sign for name, sign in SIGNS.items() if sign.level == "line"}
+
+
+def _sums(page: PageSigns, sign: Sign) -> tuple[float, float, float]:
+    values_N = np.array([value for value in sign.values(page) if value is not None], np.float64)
+    return len(values_N), float(values_N.sum()), float((values_N**2).sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +101,8 @@ class SignProfile:
     """The distribution of one sign."""
 
     edges: tuple[float, ...]
-    """Borders between the bins: quantiles, without the two ends. Equal quantiles are one border."""
+    """Borders between the bins: the smallest value, nine quantiles, and just above the largest value. Borders that are
+    equal are one."""
     shares: tuple[float, ...]
     """Share of the values in each bin; a value on a border is in the bin above it."""
     sample: tuple[float, ...]
@@ -147,7 +162,7 @@ class Profile:
         """
         content = {"format": FORMAT, **asdict(self)}
         text = json.dumps(_rounded(content), ensure_ascii=False, separators=(",", ":"))
-        write_atomically(path, text.replace(',"', ',\n"').encode() + b"\n")
+        write_atomically(path, text.encode() + b"\n")
 
     @classmethod
     def load(cls, path: Path) -> Profile:
@@ -209,7 +224,8 @@ def identity_of(weights: Path) -> str:
 def sign_profile(values_N: Float[np.ndarray, "N"]) -> SignProfile:
     """The distribution of a sign's values."""
     edges = np.unique(np.quantile(values_N, np.arange(1, BINS) / BINS, method="inverted_cdf"))
-    edges = edges[edges > values_N.min()]  # a bin below the smallest value would be empty
+    # one bin below every value and one above: a sign that always had one value must be able to leave it
+    edges = np.unique([values_N.min(), *edges, np.nextafter(values_N.max(), np.inf)])
     sample_N = np.sort(values_N)
     if len(values_N) > SAMPLE:
         sample_N = np.quantile(values_N, (np.arange(SAMPLE) + 0.5) / SAMPLE, method="nearest")

@@ -34,7 +34,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "large": {"channels": (32, 64, 96, 128, 192)},
     },
 }
-"""Rung to preset to the fields that differ from the defaults. Strides stay, so all sizes have equally wide frames."""
+"""Rung to preset to the fields that differ from the defaults. The strides stay, so frames are equally wide."""
 
 
 def preset_fields(rung: str, name: str) -> dict[str, Any]:

@@ -119,7 +119,9 @@ def test_what_cannot_be_compared_is_refused(profile_file: Path, tmp_path: Path, 
     command("drift", tmp_path, "--profile", tmp_path / "none.json").refuses("none.json does not exist")
     command("drift", tmp_path, "--profile", profile_file, "--last", "-3").refuses("--last")
     command("drift", tmp_path, "--profile", profile_file, "--out", tmp_path).refuses("is a folder")
-    command("drift", tmp_path / "missing", "--profile", profile_file).refuses("missing")
+    outcome = command("drift", tmp_path / "missing", "--profile", profile_file)
+    assert outcome.code == 2
+    assert "missing does not exist" in outcome.err
 
 
 def test_the_profile_that_ships_belongs_to_the_reader_that_ships() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
 from common.evaluation.alarms import CAUSES, alarms_of, names_of
-from common.evaluation.drift import ALPHA, LOOKS, distance, draw_window, holm, index, judge, psi, with_nulls
+from common.evaluation.drift import ALPHA, LOOKS, distance, draw_window, holm, index, judge, psi, variety, with_nulls
 from common.evaluation.profile import Measured, Profile, make_profile, sign_profile
 from common.evaluation.signs import SHARES, SIGNS, LineSigns, PageSigns
 
@@ -46,6 +47,26 @@ def test_holm_corrects_by_rank() -> None:
     assert holm([0.03, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_variety_is_the_share_of_the_variance_between_pages() -> None:
+    """Pages around means of deviation 3 with lines of deviation 1: 9 ÷ (9 + 1), and 0 for equal means."""
+    rng = np.random.default_rng(0)
+
+    def pages(between: float) -> Measured:
+        means = rng.normal(0, between, 400)
+        values = [[float(v) for v in rng.normal(mean, 1, 12)] for mean in means]
+        return Measured.of([page_of(each) for each in values])
+
+    def page_of(values: list[float]) -> PageSigns:
+        one = {"confidence": 0, "characters": 0, "columns": 0, "ink": 0, "sharpness": 0, "twins": 0, "height": 0}
+        lines = tuple(LineSigns(**dict.fromkeys(one, value)) for value in values)  # type: ignore[arg-type]
+        return PageSigns(brightness=1, contrast=1, lines=lines, characters={})
+
+    nothing: Any = None
+    assert variety(nothing, pages(3)) == pytest.approx(0.9, abs=0.01)
+    assert variety(nothing, pages(0)) == pytest.approx(0, abs=0.01)
+    assert variety(nothing, Measured.of(split_of(1, 0)[0])) is None, "too few pages"
 
 
 # --- a split whose writers differ, as real ones do

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.evaluation.profile import Measured, Profile, make_profile, sign_profile
+from common.evaluation.profile import Measured, Profile, counts_in, make_profile, sign_profile
 from common.evaluation.signs import LineSigns, PageSigns
 
 
@@ -40,23 +40,26 @@ def pages_of(count: int, lines: int = 10, seed: int = 0) -> list[PageSigns]:
 def test_bins_hold_equal_shares_and_the_sample_follows_the_values() -> None:
     values_N = np.random.default_rng(0).permutation(np.arange(2000)) / 2000
     profile = sign_profile(values_N)
-    np.testing.assert_allclose(profile.edges, np.arange(1, 10) / 10, atol=1e-3)
-    np.testing.assert_allclose(profile.shares, 0.1, atol=1e-3)
+    np.testing.assert_allclose(profile.edges, np.arange(11) / 10, atol=1e-3)
+    np.testing.assert_allclose(profile.shares, [0, *[0.1] * 10, 0], atol=1e-3)
     assert len(profile.sample) == 500
     np.testing.assert_allclose(profile.sample, (np.arange(500) + 0.5) / 500, atol=1e-3)
 
 
 def test_equal_values_share_one_bin() -> None:
     profile = sign_profile(np.array([1.0] * 80 + [0.5] * 20))
-    assert profile.edges == (1.0,)
-    assert profile.shares == (0.2, 0.8)
-    assert sign_profile(np.ones(50)).shares == (1.0,)
+    assert profile.edges == pytest.approx((0.5, 1.0, 1.0))
+    assert profile.shares == (0, 0.2, 0.8, 0)
+    alone = sign_profile(np.ones(50))
+    assert alone.shares == (0, 1.0, 0)
+    assert counts_in(np.array([0.9, 1.0, 1.1]), alone.edges).tolist() == [1, 1, 1]
 
 
 def test_profile_counts_what_it_has_seen(tmp_path: Path) -> None:
     pages = pages_of(12)
     pages[3] = replace(pages[3], lines=(), characters={}, empty=True)
     pages[4] = replace(pages[4], upside_down=True)
+    pages[5] = replace(pages[5], characters={**pages[5].characters, ",": 3, '"': 2, "\\": 1, "é": 4})
     profile = make_profile(Measured.of(pages), reader="abc", data="pages", writers=5)
     assert (profile.pages, profile.lines, profile.writers) == (12, 110, 5)
     assert profile.shares == {"empty": 1, "upside_down": 1}
@@ -70,6 +73,17 @@ def test_profile_counts_what_it_has_seen(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.signs["ink"].sample, profile.signs["ink"].sample, rtol=1e-4)
     again.save(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "profile.json").read_bytes()
+
+
+def test_parts_join_to_the_whole() -> None:
+    pages = pages_of(6)
+    whole, joined = Measured.of(pages), Measured.joined([Measured.of([page]) for page in pages])
+    assert joined.characters == whole.characters
+    assert (joined.pictures, joined.lines, joined.having) == (whole.pictures, whole.lines, whole.having)
+    for name in whole.values:
+        np.testing.assert_array_equal(joined.values[name], whole.values[name])
+    for name in whole.sums:
+        np.testing.assert_array_equal(joined.sums[name], whole.sums[name])
 
 
 def test_lines_without_a_picture_have_no_brightness() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from common.config import TrainConfig
 from common.errors import UserError
 from common.tests.conftest import Command
 from common.training.folder import RunFolder
@@ -141,6 +143,17 @@ def test_recorders_get_weights_gradients_and_readings(
     assert [row for row in told if row[0] == "histograms"] == [("histograms", 9, arrays), ("histograms", 18, arrays)]
     assert [row for row in told if row[0] == "readings"] == [("readings", 9, {"16"}), ("readings", 18, {"16"})]
     assert ("scalars", 3, {"train/loss", "train/learning_rate", "train/epoch", "seconds"}) in told
-    assert [row for row in told if row[0] == "examples"] == [("examples", 18, {"60"})]
+    assert [row for row in told if row[0] == "examples"] == [("examples", 18, {"64"})]
     assert told[-1][0] == "close"
     assert "accuracy" in told[-1][2]
+
+
+def test_a_run_of_an_earlier_version_is_resumed_and_its_settings_are_still_compared(tmp_path: Path) -> None:
+    train = asdict(TrainConfig(epochs=7))
+    earlier = {name: value for name, value in train.items() if name not in ("accumulate", "patience", "overfit")}
+    folder = RunFolder(tmp_path)
+    folder.write_json(folder.config, {"train": earlier})
+    for field, value in (("epochs", 8), ("accumulate", 2)):
+        with pytest.raises(UserError, match=f"has train.{field} .* and not {value}"):
+            folder.open({"train": train | {field: value}})
+    assert folder.open({"train": train}) is None

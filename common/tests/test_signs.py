@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from common.errors import UserError
-from common.evaluation.signs import PageSigns, image_signs, signs_of
+from common.evaluation.signs import PageSigns, connected, image_signs, signs_of
 from common.reading.page import CutLine, PageReading, page_line
 from common.reading.upright import turned_back
 
@@ -54,6 +55,20 @@ def test_letters_with_a_twin_are_those_of_print() -> None:
     assert image_signs(letters([1, 2, 3, 1, 2, 3, 1, 2, 3, 1]), 10, 0.9).twins == 1.0
     assert image_signs(letters([1, 2, 3, 4, 5, 6, 7, 8, 1, 9]), 10, 0.9).twins == 0.2
     assert image_signs(letters([1, 1, 1]), 10, 0.9).twins is None, "too few letters"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 0.5, 0.7, 1.0])
+def test_connected_pieces_are_those_of_scipy(share: float) -> None:
+    is_ink_HW = np.random.default_rng(3).random((30, 80)) < share
+    parts_HW, count = label(is_ink_HW, structure=np.ones((3, 3)))
+    found = connected(is_ink_HW)
+    assert len(found) == count
+    pixels = []
+    for rows, starts, ends in found:
+        numbers = {int(n) for row, a, b in zip(rows, starts, ends, strict=True) for n in parts_HW[row, a:b]}
+        assert len(numbers) == 1, "one piece is one piece"
+        pixels.append(int((ends - starts).sum()))
+    assert sorted(pixels) == sorted(np.bincount(parts_HW.ravel())[1:].tolist())
 
 
 def page_of_lines(*, upside_down: bool = False) -> tuple[np.ndarray, list[CutLine], PageReading]:

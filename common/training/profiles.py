@@ -30,6 +30,7 @@ from common.evaluation.profile import FILE, Profile, identity_of
 from common.evaluation.profiling import whole_profile
 from common.evaluation.signs import PageSigns, signs_of
 from common.reading.page import Kind, PageReading
+from common.reading.shipped import READER, check_shipped
 from common.spec import UNetSpec
 from common.tasks import PAGES
 from common.terminal import progress_bar
@@ -104,13 +105,14 @@ def watch_pages(reader: PageReader, pages: PageSplit) -> Watched:
     return Watched(pages=signs, writers=writers_N.tolist(), lines=lines, names=list(pages.names))
 
 
-def profile_of_pages(reader: PageReader, data: str, config: DataConfig, *, window: int = 300) -> Profile:
+def profile_of_pages(reader: PageReader, data: str, config: DataConfig, *, identity: str, window: int = 300) -> Profile:
     """The profile of a reader of pages, from the validation split.
 
     Args:
         reader: a reader of pages.
         data: pages:FOLDER.
         config: the pattern of the writers.
+        identity: of the reader's weights, see `identity_of`.
         window: lines of the windows that will be compared with it.
 
     Raises:
@@ -121,15 +123,16 @@ def profile_of_pages(reader: PageReader, data: str, config: DataConfig, *, windo
         watched.pages,
         watched.writers,
         watched.lines,
-        reader=identity_of(weights_of(reader)),
+        reader=identity,
         data=data.partition(":")[0],
         window=window,
     )
 
 
-def weights_of(reader: PageReader) -> Path:
-    """The weights file of a reader."""
-    run = reader.reader.run
+def weights_of(run: Path | None) -> Path:
+    """The weights file of a run; None for the reader that ships."""
+    if run is None:
+        return check_shipped(READER)
     return run / WEIGHTS if run.is_dir() else run
 
 
@@ -147,9 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         reader = PageReader.open(run=given.run, finder=given.finder, framework=given.framework)
-        out = given.out or weights_of(reader).with_name(FILE)
+        out = given.out or weights_of(given.run).with_name(FILE)
         profile = profile_of_pages(
-            reader, given.data, DataConfig(writer_pattern=given.writer_pattern), window=given.window
+            reader,
+            given.data,
+            DataConfig(writer_pattern=given.writer_pattern),
+            identity=identity_of(weights_of(given.run)),
+            window=given.window,
         )
         profile.save(out)
     except UserError as error:

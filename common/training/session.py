@@ -100,7 +100,7 @@ class Session:
             "start_from": None if self.start_from is None else str(self.start_from),
             "train": asdict(train),
         }
-        started = {} if start is None else {"started_with": start.carried}
+        started: dict[str, Any] = {} if start is None else {"started_with": start.carried}
         checkpoint = folder.open(config)
         with kept_status(folder.status):
             write_environment(folder, task, dataset, recognizer.packages, self.device)
@@ -114,7 +114,7 @@ class Session:
         dataset: AnyDataset,
         train: TrainConfig,
         config: Config,
-        started: Mapping[str, str],
+        started: Mapping[str, Any],
         checkpoint: Checkpoint | None,
     ) -> dict[str, Any]:
         from common.training.recorders import About, open_recorders

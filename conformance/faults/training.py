@@ -488,6 +488,20 @@ FAULTS: tuple[Fault, ...] = (
     ),
     # --- resuming
     Fault(
+        name="dropout counts steps",
+        meaning="a resumed run starts its dropout at the number of the step, though Keras draws for every micro-batch",
+        check="resumed_run_equals_an_unbroken_one",
+        rung="mlp",
+        dtype="float32",
+        edits={
+            "keras": Edit(
+                "train.py",
+                "seed_dropout(model, run.config.seed, run.step * parts)",
+                "seed_dropout(model, run.config.seed, run.step)",
+            ),
+        },
+    ),
+    Fault(
         name="optimizer starts afresh",
         meaning="a resumed run does not restore the optimizer's slots",
         check="resumed_run_equals_an_unbroken_one",

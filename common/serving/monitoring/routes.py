@@ -18,8 +18,12 @@ OPEN_PATHS = ("/monitor", "/monitor/style.css", "/monitor/monitor.js")
 """Paths that show nothing that was read: the page asks `/v1/monitor` for it, with the token."""
 
 
-def router_of(report_of: Callable[[], dict[str, Any]]) -> APIRouter:
-    """The routes of a monitor, whose `report` is asked for the figures."""
+def router_of(report_now: Callable[[], dict[str, Any]]) -> APIRouter:
+    """The routes of a monitor.
+
+    Args:
+        report_now: see `Monitor.report`.
+    """
     router = APIRouter()
     page = (FOLDER / "monitor.html").read_text(encoding="utf-8")
     script = (FOLDER / "monitor.js").read_text(encoding="utf-8")
@@ -43,7 +47,7 @@ def router_of(report_of: Callable[[], dict[str, Any]]) -> APIRouter:
 
         `format=html` answers the part of a page that shows it.
         """
-        found = report_of()
+        found = report_now()
         if format == "html":
             return HTMLResponse(await run_in_threadpool(fragment, found))
         return JSONResponse(found)

@@ -95,10 +95,12 @@ def own_log() -> Iterator[None]:
 class Service:
     """The application, and requests to it without a network."""
 
-    def __init__(self, engine: FakeEngine | None = None, *, token: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self, engine: FakeEngine | None = None, *, token: str | None = None, monitor: Any = None, **settings: Any
+    ) -> None:
         self.engine = engine or FakeEngine()
         self.config = ServeConfig(**settings)
-        self.app = create_app(self.config, self.engine, token=token)  # type: ignore[arg-type]
+        self.app = create_app(self.config, self.engine, token=token, monitor=monitor)  # type: ignore[arg-type]
 
     def send(self, method: str, path: str, *, base: str = "http://localhost:8000", **given: Any) -> httpx.Response:
         """Send one request."""

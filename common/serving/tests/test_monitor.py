@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -250,3 +251,65 @@ def test_a_log_that_cannot_be_written_costs_no_answer(
     monitor.add(EMPTY)
     assert "cannot write the log of signs" in caplog.text
     assert monitor.report()["seen"]["pictures"] == 1
+
+
+# --- in the service
+def test_the_service_watches_what_it_reads_and_what_it_refuses(profile: Profile, pages: list[PageSigns]) -> None:
+    pytest.importorskip("fastapi", reason="missing: fastapi of the extra [serve]")
+    from common.serving.tests.fake import TOKEN, FakeEngine, Service
+
+    monitor = Monitor(profile, background=False)
+    error = NoWritingError("no writing was found")
+    error.signs = EMPTY
+    service = Service(FakeEngine(error=error), token=TOKEN, monitor=monitor)
+    header = {"Authorization": f"Bearer {TOKEN}"}
+    assert service.read(headers=header).status_code == 422
+    assert monitor.report()["seen"]["pictures"] == 1
+    assert service.get("/v1/monitor").status_code == 401
+    assert service.get("/v1/monitor", headers=header).json()["seen"]["pictures"] == 1
+    assert service.get("/monitor").status_code == 200, "the page itself shows nothing that was read"
+    assert "fourhands_alarm" in service.get("/metrics", headers=header).text
+
+
+def test_settings_of_alerts_are_checked_before_anything_starts(
+    tmp_path: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from common.errors import UserError
+    from common.serving.config import ServeConfig
+    from common.serving.monitoring import opening
+
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef")
+    with pytest.raises(UserError, match="--alert-url"):
+        ServeConfig(alert_secret_file=secret)
+    with pytest.raises(UserError, match="window"):
+        ServeConfig(window=0)
+    (tmp_path / "run").mkdir()
+    settings = {"run": tmp_path / "run", "alert_url": "https://example.org/hook", "alert_secret_file": secret}
+    with pytest.raises(UserError, match=r"profile\.json, which does not exist"):
+        opening.open_monitor(ServeConfig(**settings))
+    assert opening.open_monitor(ServeConfig(run=tmp_path / "run")).profile is None
+    profile.save(tmp_path / "run" / "profile.json")
+    assert opening.open_monitor(ServeConfig(**settings)).profile is not None
+    with pytest.raises(UserError, match="not encrypted"):
+        opening.open_monitor(ServeConfig(**settings | {"alert_url": "http://example.org/hook"}))
+
+
+def test_a_new_profile_is_read_and_begins_a_new_window(
+    tmp_path: Path, profile: Profile, pages: list[PageSigns]
+) -> None:
+    path = tmp_path / "profile.json"
+    profile.save(path)
+    monitor = Monitor(Profile.load(path), profile_file=path, background=False)
+    for page in pages:
+        monitor.add(page)
+    monitor.look()
+    path.write_text("{")  # half written
+    os.utime(path, ns=(1, 1))
+    monitor.look()
+    assert monitor.report()["window"]["count"] >= 300, "the old profile stays"
+    replace(profile, data="other").save(path)
+    monitor.look()
+    assert monitor.profile is not None
+    assert monitor.profile.data == "other"
+    assert monitor.report()["window"]["count"] == 0

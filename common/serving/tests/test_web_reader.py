@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from common.serving.tests.web_pages import (
+    SIZE,
     TEXTS,
     file,
     picture,
