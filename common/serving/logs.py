@@ -9,7 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 LOGGER = logging.getLogger("fourhands.serving")
-_THEIRS = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access", "asyncio", "fastapi", "fourhands")
+_QUIET = ("python_multipart", "PIL")  # what they say about a body or a picture, its answer says
+NAMES = (
+    *(LOGGER.name, "fourhands", "common", "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access", "asyncio"),
+    *("fastapi", *_QUIET),
+)
+"""The loggers that `set_up` changes."""
 
 
 class JsonLines(logging.Formatter):
@@ -44,10 +49,9 @@ def set_up() -> None:
     """Send the log of the service, and of the libraries that it stands on, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name in (LOGGER.name, *_THEIRS):
+    for name in NAMES:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO if name == LOGGER.name else logging.WARNING)
-    for name in ("python_multipart", "PIL"):  # what they say about a body or a picture, its answer says
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("uvicorn.access").handlers = [logging.NullHandler()]  # it writes its own
+        logger.setLevel(logging.CRITICAL if name in _QUIET else logging.WARNING)
+    LOGGER.setLevel(logging.INFO)
+    logging.getLogger("uvicorn.access").handlers = [logging.NullHandler()]  # the service writes a line of its own

@@ -109,9 +109,8 @@ def run(app: Any, config: ServeConfig, listener: socket.socket, engine: Engine) 
     """Serve until SIGTERM or Ctrl+C; the exit code.
 
     After the signal nothing new is taken, and what is in flight is finished. On SIGHUP the engine loads its models
-    anew.
+    anew. `logs.set_up` comes before.
     """
-    logs.set_up()
     server = _Server(
         uvicorn.Config(
             app,

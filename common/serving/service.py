@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, unknown_name
-from common.serving import server
+from common.serving import logs, server
 from common.serving.app import create_app
 from common.serving.config import ServeConfig
 from common.serving.engine import Engine, EngineConfig, Limits
@@ -27,10 +27,11 @@ def serve(config: ServeConfig, *, labels: Any = None, monitor: Any = None) -> in
     """
     token = config.token()
     check_models(config)
+    listener = server.listen(config.host, config.port)
+    logs.set_up()
     if monitor is None and labels is None:
         monitor = open_monitor(config)
     engine = Engine(engine_config(config))
-    listener = server.listen(config.host, config.port)
     app = create_app(config, engine, token=token, labels=labels, monitor=monitor)
     code = server.run(app, config, listener, engine)
     if engine.failure is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
 import numpy as np
 
 from common.reading.page import Kind, PageLine, PageReading, ReadCharacter
+from common.serving import logs
 from common.serving.app import create_app
 from common.serving.config import ServeConfig
 from common.serving.reply import ModelInfo, PageReply, Reply
@@ -74,6 +77,19 @@ class FakeEngine:
             raise self.error
         pages = tuple(PageReply(reading=page) for page in self.pages)
         return Reply(pages=pages, seconds={"queue": 0.001, "read": 0.02, "total": 0.021}, model="0123456789ab")
+
+
+@contextlib.contextmanager
+def own_log() -> Iterator[None]:
+    """The log as `fourhands serve` writes it, and afterwards as before."""
+    loggers = [logging.getLogger(name) for name in logs.NAMES]
+    before = [(each, each.handlers, each.propagate, each.level) for each in loggers]
+    logs.set_up()
+    try:
+        yield
+    finally:
+        for logger, logger.handlers, logger.propagate, level in before:
+            logger.setLevel(level)
 
 
 class Service:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.cli import main
 from common.serving import logs
-from common.serving.tests.fake import TOKEN, FakeEngine, Service, reading
+from common.serving.tests.fake import TOKEN, FakeEngine, Service, own_log, reading
 from common.tests.conftest import Outcome
 
 SECRET = "the secret text"
@@ -113,17 +113,12 @@ def test_a_log_that_cannot_be_written_costs_no_answer(monkeypatch: pytest.Monkey
 
 
 def test_libraries_write_the_same_log(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("fourhands", "fourhands.serving", "uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio")
-    before = {name: (logging.getLogger(name).handlers, logging.getLogger(name).propagate) for name in names}
-    try:
-        logs.set_up()
+    with own_log():
         logging.getLogger("uvicorn.error").warning("from uvicorn")
         logging.getLogger("uvicorn.access").warning("its own line per request")
         logging.getLogger("fourhands.engine").error("from the engine")
-        lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    finally:
-        for name, (handlers, propagate) in before.items():
-            logging.getLogger(name).handlers, logging.getLogger(name).propagate = handlers, propagate
+        logging.getLogger("python_multipart.multipart").warning("bytes of the body")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["level"], line["message"]) for line in lines] == [
         ("warning", "from uvicorn"),
         ("error", "from the engine"),
@@ -192,7 +187,8 @@ def test_bad_settings_are_one_sentence(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.serving.server.run", lambda *_: pytest.fail("it started"))
-    Outcome(main(["serve", *arguments]), *capsys.readouterr()).refuses(words)
+    with own_log():
+        Outcome(main(["serve", *arguments]), *capsys.readouterr()).refuses(words)
 
 
 def test_what_is_not_installed_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from common.serving import server
 from common.serving.app import create_app
 from common.serving.config import ServeConfig
 from common.serving.frame import HEAD_BYTES
-from common.serving.tests.fake import FakeEngine
+from common.serving.tests.fake import FakeEngine, own_log
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -40,6 +41,8 @@ class Running:
         self.url = f"http://127.0.0.1:{self.port}"
         app = create_app(config, engine, token=None)  # type: ignore[arg-type]
         self.code: int | None = None
+        self.log = contextlib.ExitStack()
+        self.log.enter_context(own_log())
 
         def run() -> None:
             self.code = server.run(app, config, listener, engine)  # type: ignore[arg-type]
@@ -50,6 +53,7 @@ class Running:
     def stop(self) -> None:
         self.engine.failure = "stop"
         self.thread.join(20)
+        self.log.close()
         assert not self.thread.is_alive()
 
     def raw(self, *parts: bytes, pause: float = 0.0) -> bytes:
@@ -188,15 +192,16 @@ def test_liveness_does_not_wait_for_the_reading(running: Running) -> None:
 # --- signals
 PROGRAM = """
 import sys
-from common.serving import server
+from common.serving import logs, server
 from common.serving.app import create_app
 from common.serving.config import ServeConfig
 from common.serving.frame import HEAD_BYTES
-from common.serving.tests.fake import FakeEngine
+from common.serving.tests.fake import FakeEngine, own_log
 config = ServeConfig(port=0, grace={grace})
 engine = FakeEngine(seconds={seconds})
 listener = server.listen(config.host, config.port)
 print(listener.getsockname()[1], flush=True)
+logs.set_up()
 code = server.run(create_app(config, engine, token=None), config, listener, engine)
 print(engine.started, engine.closed, engine.swapped, flush=True)
 sys.exit(code)
