@@ -73,6 +73,8 @@ def tab(browser: Browser, url: str, *, failures: bool = False, **options: Any) -
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    # from the start: Playwright turns this on in the background, and a key that is pressed at once would come before
+    page.on("filechooser", lambda _: None)
     page.on("request", lambda asked: _check_host(asked.url, url, wrong))
     try:
         page.goto(url)
