@@ -19,7 +19,7 @@ class Folder:
         self.saved: dict[str, list[dict[str, Any]]] = {}
         self.versions = dict.fromkeys(map(str, range(len(names))), 1)
         self.key = uuid.uuid4().hex[:8]
-        """Part of its versions: a tab that was closed may still save, and that must not reach the next test's folder."""
+        """Part of its versions: a closed tab that still saves must not reach the folder of the next test."""
         self.puts: list[list[dict[str, Any]]] = []
         self.next_put: deque[Said] = deque()
         """Answers to the next PUTs; when none is left, they are saved."""
