@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import deque
 from typing import Any
 
@@ -17,6 +18,8 @@ class Folder:
         self.names = names
         self.saved: dict[str, list[dict[str, Any]]] = {}
         self.versions = dict.fromkeys(map(str, range(len(names))), 1)
+        self.key = uuid.uuid4().hex[:8]
+        """Part of its versions: a closed tab that still saves must not reach the folder of the next test."""
         self.puts: list[list[dict[str, Any]]] = []
         self.next_put: deque[Said] = deque()
         """Answers to the next PUTs; when none is left, they are saved."""
@@ -45,6 +48,9 @@ class Folder:
         """The saved texts of a page."""
         return [line["text"] for line in self.saved.get(page, [])]
 
+    def _version(self, page: str) -> str:
+        return f"{self.key}-{self.versions[page]}"
+
     def _state(self, page: str) -> str:
         return "corrected" if page in self.saved else "new"
 
@@ -58,15 +64,15 @@ class Folder:
             empty = {"confidence": None, "characters": [], "outline": [[0, 0], [9, 0], [9, 9]]}
             lines = [empty | {name: line[name] for name in ("text", "baseline")} for line in self.saved[page]]
         row = {"id": page, "name": self.names[int(page)], "width": 600, "height": 800, "state": self._state(page)}
-        return row | {"version": f"v{self.versions[page]}", "lines": lines}
+        return row | {"version": self._version(page), "lines": lines}
 
     def _put(self, page: str, asked: Asked) -> Said:
+        if asked.headers.get("If-Match") != f'"{self._version(page)}"':
+            return problem(412, "Somebody else saved this page; load it again")
         lines = json.loads(asked.body)["lines"]
         self.puts.append(lines)
         if self.next_put:
             return self.next_put.popleft()
-        if asked.headers.get("If-Match") != f'"v{self.versions[page]}"':
-            return problem(412, "Somebody else saved this page; load it again")
         self.saved[page] = lines
         self.versions[page] += 1
-        return Said.json({"version": f"v{self.versions[page]}", "state": "corrected"})
+        return Said.json({"version": self._version(page), "state": "corrected"})
