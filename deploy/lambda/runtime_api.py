@@ -109,7 +109,9 @@ def function(
     api: RuntimeAPI, python: str | Path = sys.executable, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the runtime interface client with the service as its function, as Lambda starts one."""
-    given = os.environ | {"AWS_LAMBDA_RUNTIME_API": api.address, "AWS_LAMBDA_FUNCTION_NAME": "fourhands"} | environment
+    # the function refuses settings that it does not know: those of the person who runs this are none of its own
+    own = {name: value for name, value in os.environ.items() if not name.startswith("FOURHANDS_")}
+    given = own | {"AWS_LAMBDA_RUNTIME_API": api.address, "AWS_LAMBDA_FUNCTION_NAME": "fourhands"} | environment
     process = subprocess.Popen(
         [python, "-m", "awslambdaric", "common.serving.aws.handler"],
         env=given,

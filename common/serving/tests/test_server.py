@@ -221,26 +221,29 @@ def test_sigterm_finishes_what_is_in_flight_and_ends_with_code_0(seconds: float,
         text=True,
         env=environment,
     ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.stderr.readline()  # it listens
-        process.stderr.readline()  # it is ready
-        got: list[httpx.Response] = []
-        reading = threading.Thread(
-            target=lambda: got.append(httpx.post(f"{url}/v1/read", files={"file": b"x"}, timeout=30))
-        )
-        reading.start()
-        while 'route="/v1/model"' not in httpx.get(f"{url}/metrics").text:  # it has long taken the picture then
-            httpx.get(f"{url}/v1/model")
-        process.send_signal(signal.SIGHUP)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{url}/healthz")
-        reading.join()
-        out, err = process.communicate(timeout=20)
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+            process.stderr.readline()  # it listens
+            process.stderr.readline()  # it is ready
+            got: list[httpx.Response] = []
+            reading = threading.Thread(
+                target=lambda: got.append(httpx.post(f"{url}/v1/read", files={"file": b"x"}, timeout=30))
+            )
+            reading.start()
+            while 'route="/v1/model"' not in httpx.get(f"{url}/metrics").text:  # it has long taken the picture then
+                httpx.get(f"{url}/v1/model")
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"{url}/healthz")
+            reading.join()
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()  # it has ended, unless something above failed
     assert got[0].status_code == status
     assert (process.returncode, out) == (0, "1 1 1\n")
     assert "Traceback" not in err
