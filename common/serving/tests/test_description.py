@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,6 +44,21 @@ for media in ("application/pdf", "image/*"):  # schemathesis cannot make them; `
     del DESCRIPTION["paths"]["/v1/read"]["post"]["requestBody"]["content"][media]
 schema = schemathesis.openapi.from_dict(DESCRIPTION)
 schema.app = SERVICE.app
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers() -> Iterator[None]:
+    """Lets the processor compute with subnormal numbers, as hypothesis asks.
+
+    A test before, in the same process, may have built a model in PyTorch, which turns them off.
+    """
+    torch = sys.modules.get("torch")
+    flushed = sys.float_info.min / 2 == 0
+    if flushed and torch is not None:
+        torch.set_flush_denormal(False)
+    yield
+    if flushed and torch is not None:
+        torch.set_flush_denormal(True)
 
 
 @schema.parametrize()
