@@ -96,8 +96,9 @@ _PATH = re.compile(r"(?<![\w./$}])/(?:[\w.-]+/?)+")
 class Build:
     """Carries out the instructions of a container file without a container.
 
-    A folder stands for the root of the file system: paths in the instructions are paths in it. A bare virtual
-    environment stands for the base image. A stage begins with an empty folder, but for what `COPY --from` takes.
+    A folder takes the place of the root of the file system, so paths in the instructions are paths in it. A bare
+    virtual environment takes the place of the base image. A stage begins with an empty folder and what `COPY --from`
+    takes.
     """
 
     def __init__(self, root: Path) -> None:
@@ -114,7 +115,7 @@ class Build:
         self.run = 0
 
     def mapped(self, text: str) -> str:
-        """A text with its absolute paths in the folder that stands for the root."""
+        """The text with each absolute path moved into the folder that is used as root."""
         return _PATH.sub(lambda path: path[0] if path[0].startswith(KEPT) else f"{self.root}{path[0]}", text)
 
     def stage(self, instructions: list[tuple[str, str]]) -> None:

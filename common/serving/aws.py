@@ -71,7 +71,7 @@ def build(environment: Mapping[str, str]) -> Handler:
 
     config, token = settings(environment)
     logs.set_up()
-    engine = InProcessEngine(engine_config(config))
+    engine = InProcessEngine(engine_config(config, signs=False))
     asyncio.set_event_loop(asyncio.new_event_loop())  # Mangum runs each request in it
     app = create_app(config, cast("Engine", engine), token=token)
 

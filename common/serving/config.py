@@ -11,6 +11,7 @@ import tyro
 
 from common.errors import UserError
 from common.recognizer import Device
+from common.serving.settings import EngineConfig, Limits
 
 MEBIBYTE = 1 << 20
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -48,23 +49,23 @@ class ServeConfig:
     default no URL is fetched."""
     workers: int = 0
     """Processes that read; 0 starts one per core."""
-    queue: int = 32
+    queue: int = EngineConfig.queue
     """Pictures that wait at most. Further requests are answered with 503."""
-    wait_ms: float = 4.0
+    wait_ms: float = EngineConfig.wait_ms
     """Milliseconds that a line waits for others, to be read in one batch."""
-    seconds: float = 60.0
+    seconds: float = EngineConfig.seconds
     """Time limit of a request, from the end of its body to its answer. After it, the answer is 504."""
     upload_seconds: float = 60.0
     """Time limit for the body of a request to come in. After it, the answer is 408."""
-    grace: float = 20.0
+    grace: float = EngineConfig.grace
     """Seconds that requests in flight may still take after SIGTERM."""
     max_mb: float = 20.0
     """Mebibytes of the largest picture or document, whichever way it comes."""
-    max_pixels: int = 40_000_000
+    max_pixels: int = Limits.pixels
     """Pixels of the largest picture, and of the largest page of a document."""
-    max_pages: int = 20
+    max_pages: int = Limits.pages
     """Pages of the longest document."""
-    max_lines: int = 500
+    max_lines: int = Limits.lines
     """Lines of the fullest page."""
     watch: bool = False
     """Load RUN anew when its weights change. Without it, SIGHUP does so."""

@@ -35,7 +35,9 @@ class Clock:
         self.last = now
 
 
-def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: Limits, clock: Clock) -> DocumentSteps:
+def document_steps(
+    reader: PageReader, data: bytes, kind: Kind | None, limits: Limits, clock: Clock, *, signs: bool = True
+) -> DocumentSteps:
     """Read a document.
 
     A page without writing is an empty page if the document has several pages, because such pages are common there.
@@ -46,6 +48,7 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
         kind: what each page shows; None finds out.
         limits: what the document may have.
         clock: counts the seconds.
+        signs: whether to measure the signs of each page.
 
     Raises:
         TooLargeError: the document has more pages, pixels or lines.
@@ -62,14 +65,14 @@ def document_steps(reader: PageReader, data: bytes, kind: Kind | None, limits: L
             clock.lap("decode")
             try:
                 result = yield from _limited(reader.steps(picture_HW, kind), limits.lines, clock)
-                signs = signs_of(picture_HW, result.cut, result.reading)
-                read.append(PageReply(reading=result.reading, signs=signs))
+                measured = signs_of(picture_HW, result.cut, result.reading) if signs else None
+                read.append(PageReply(reading=result.reading, signs=measured))
             except NoWritingError as error:
-                error.signs = signs_of(picture_HW, [], None)
+                measured = error.signs = signs_of(picture_HW, [], None) if signs else None
                 if len(pages) == 1:
                     raise
                 nothing = PageReading(size=picture_HW.shape[::-1], lines=(), confidence=0.0)
-                read.append(PageReply(reading=nothing, signs=error.signs))
+                read.append(PageReply(reading=nothing, signs=measured))
             except UserError as error:
                 if len(pages) == 1:
                     raise
@@ -94,7 +97,7 @@ def _decoding() -> Iterator[None]:
 
 
 def _limited(steps: Steps, most: int, clock: Clock) -> Steps:
-    """The same steps, with at most so many lines, and with the seconds counted."""
+    """The same steps, refused if they have more than `most` lines. The clock counts their seconds."""
     try:
         images = next(steps)
         while True:

@@ -164,7 +164,7 @@ class Fleet:
         self._timers: list[asyncio.TimerHandle] = []
 
     def grow(self, size: int) -> None:
-        """Start workers until there are so many."""
+        """Start workers until there are `size` of them."""
         while len(self.workers) < size and not self.retired:
             self.workers.append(Worker(self.task, self))
 

@@ -12,7 +12,7 @@ from common.serving.settings import EngineConfig
 
 
 class InProcessEngine:
-    """Reads in the process that asks. It has the methods of `common.serving.engine.Engine`."""
+    """Reads in the process that asks, as `common.serving.engine.Engine` does. Its models stay as they are."""
 
     def __init__(self, config: EngineConfig) -> None:
         """Load the models.
@@ -63,7 +63,3 @@ class InProcessEngine:
             raise done.error
         taken = {"queue": 0.0, **done.seconds, "total": perf_counter() - start}
         return Reply(pages=done.pages, seconds=taken, model=self.model.identity)
-
-    async def swap(self) -> None:
-        """Refuse: new weights are a new version of the function."""
-        raise NotImplementedError("a function's weights do not change while it runs")

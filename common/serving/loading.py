@@ -22,6 +22,8 @@ class Task:
     framework: str | None
     device: Device
     limits: Limits
+    signs: bool
+    """Whether to measure the signs of each picture."""
     wait: float
     """Seconds that a line waits for others."""
 
@@ -43,6 +45,7 @@ def task_of(config: EngineConfig, files: ModelFiles) -> Task:
         framework=config.framework,
         device=config.device,
         limits=config.limits,
+        signs=config.signs,
         wait=config.wait_ms / 1000,
     )
 
@@ -81,4 +84,4 @@ def _loaded(task: Task, models: Models) -> Loaded:
         shipped=task.files.shipped,
     )
     shapes = [shape for _, shapes in shaped.values() for shape in shapes]
-    return Loaded(models.info, Work(reader, task.limits), shapes)
+    return Loaded(models.info, Work(reader, task.limits, signs=task.signs), shapes)

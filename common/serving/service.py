@@ -31,7 +31,7 @@ def serve(config: ServeConfig, *, labels: Any = None, monitor: Any = None) -> in
     logs.set_up()
     if monitor is None and labels is None:
         monitor = open_monitor(config)
-    engine = Engine(engine_config(config))
+    engine = Engine(engine_config(config, signs=monitor is not None))
     app = create_app(config, engine, token=token, labels=labels, monitor=monitor)
     code = server.run(app, config, listener, engine)
     if engine.failure is not None:
@@ -39,8 +39,8 @@ def serve(config: ServeConfig, *, labels: Any = None, monitor: Any = None) -> in
     return code
 
 
-def engine_config(config: ServeConfig) -> EngineConfig:
-    """The settings of the engine."""
+def engine_config(config: ServeConfig, *, signs: bool) -> EngineConfig:
+    """The settings of the engine; `signs` says whether somebody watches the signs of the pictures."""
     return EngineConfig(
         run=config.run,
         finder=config.finder,
@@ -52,6 +52,7 @@ def engine_config(config: ServeConfig) -> EngineConfig:
         seconds=config.seconds,
         grace=config.grace,
         limits=Limits(pixels=config.max_pixels, pages=config.max_pages, lines=config.max_lines),
+        signs=signs,
         watch=config.watch,
     )
 

@@ -37,13 +37,15 @@ class EngineConfig:
     """Requests that may wait for a worker."""
     wait_ms: float = 4.0
     """How long a line waits for lines of other requests to share a batch with, milliseconds."""
-    seconds: float = 30.0
+    seconds: float = 60.0
     """Time limit of a request, from its arrival."""
-    grace: float = 10.0
+    grace: float = 20.0
     """Seconds that `close` waits for what is in flight."""
     patience: float = 20.0
     """Seconds that a worker may take to leave a request that was cancelled or too late. One that takes longer hangs and
     is killed."""
     limits: Limits = field(default_factory=Limits)
+    signs: bool = True
+    """Whether to measure the signs of each picture, for a monitor."""
     watch: bool = False
     """Whether to load the weights anew when their files change."""

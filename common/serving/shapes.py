@@ -94,7 +94,7 @@ class FixedShapes:
         return images, np.pad(widths_B, (0, lines - batch), mode="edge")
 
     def _shape(self, first: int, columns: int) -> tuple[int, int]:
-        """The smallest shape that has room for so many rows or lines, and columns."""
+        """The smallest shape with room for `first` rows or lines, and for `columns`."""
         fitting = [shape for shape in self.shapes if shape[0] >= first and shape[1] >= columns]
         if fitting:
             return min(fitting, key=lambda shape: shape[0] * shape[1])

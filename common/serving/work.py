@@ -75,10 +75,10 @@ class Done:
 class Work:
     """Reads documents in small portions, so that their lines share batches and none waits for a whole other one."""
 
-    def __init__(self, reader: PageReader, limits: Limits) -> None:
+    def __init__(self, reader: PageReader, limits: Limits, *, signs: bool = True) -> None:
         self._reader = reader
         self._search: Search = reader.search()
-        self._limits = limits
+        self._limits, self._signs = limits, signs
         self._jobs: dict[int, Job] = {}
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ class Work:
     def add(self, number: int, data: bytes, kind: Kind | None, arrived: float) -> None:
         """Take a document."""
         clock = Clock()
-        steps = document_steps(self._reader, data, kind, self._limits, clock)
+        steps = document_steps(self._reader, data, kind, self._limits, clock, signs=self._signs)
         self._jobs[number] = Job(number=number, steps=steps, clock=clock, arrived=arrived)
 
     def drop(self, number: int) -> None:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from conformance.faults import decoder, decoding, lines, model, pages, shared, stem, training
+from conformance.faults import decoder, decoding, lines, model, optimizers, pages, shared, stem, training
 from conformance.planting import Fault
 
 GROUP = "fourhands.faults"
 
 OWN: tuple[Fault, ...] = tuple(
-    fault for module in (model, training, stem, lines, decoder, decoding, pages, shared) for fault in module.FAULTS
+    fault
+    for module in (model, training, optimizers, stem, lines, decoder, decoding, pages, shared)
+    for fault in module.FAULTS
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.serving.tests.engine_kit import serve, small  # noqa: F401  # fixtures
+from common.serving.tests.label_kit import folder  # noqa: F401  # a fixture
 from conformance.plugin import Missing
 
 if TYPE_CHECKING:

@@ -184,6 +184,17 @@ def test_seconds_of_a_document_are_those_of_its_parts(small_reader: fourhands.Pa
     steps.close()
 
 
+@pytest.mark.parametrize("signs", [True, False])
+def test_signs_are_measured_for_who_watches_them(small_reader: fourhands.PageReader, signs: bool) -> None:
+    work = Work(small_reader, Limits(), signs=signs)
+    work.add(0, encoded(LINE), "line", 0.0)
+    done = None
+    while done is None:
+        done = work.step(work.ready[0]) if work.ready else next(iter(work.batch(work.choose())), None)
+    (page,) = done.pages
+    assert (page.signs is not None) is signs
+
+
 # --- life
 def test_a_picture_that_is_none_is_refused_and_the_next_one_is_read(serve: Serve, small: Path) -> None:
     async def use(engine: Engine) -> None:
@@ -260,7 +271,7 @@ def test_work_of_a_process_is_prepared_without_slow_packages() -> None:
 import sys
 from common.serving.model_files import ModelFiles
 from common.serving.loading import Limits, Task, prepare
-prepare(Task(files=ModelFiles.of(None, None), framework="numpy", device="cpu", limits=Limits(), wait=0.0))
+prepare(Task(files=ModelFiles.of(None, None), framework="numpy", device="cpu", limits=Limits(), signs=True, wait=0.0))
 print([name for name in SLOW if name in sys.modules])
 """
     slow = ["skimage", "matplotlib", "rich", "tyro", "fastapi", "torch", "jax"]

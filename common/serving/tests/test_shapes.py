@@ -127,7 +127,7 @@ shapes.LINES, shapes.WIDTHS = (1, 8), (8, 64)
 shapes._LOWEST, shapes._HIGHEST, shapes._FACTOR = 0.3, 2.0, 8.0
 folder = Path(sys.argv[1])
 files = ModelFiles.of(folder, folder / "finder.safetensors")
-loaded = prepare(Task(files=files, framework="jax", device="cpu", limits=Limits(), wait=0.0))
+loaded = prepare(Task(files=files, framework="jax", device="cpu", limits=Limits(), signs=True, wait=0.0))
 before = len(compiled)
 assert before >= 5, compiled
 for seed, pictures in enumerate([["a b"], ["some words", "a longer line of words"], ["x y z"] * 11]):
