@@ -33,8 +33,8 @@ class EngineConfig:
     device: Device = "cpu"
     workers: int = 1
     """Processes that read; one per core is best, because each computes in one thread."""
-    queue: int = 32
-    """Requests that may wait for a worker."""
+    queue: int = 4
+    """Requests that may wait, besides those that the workers have. A longer queue only makes answers later."""
     wait_ms: float = 4.0
     """How long a line waits for lines of other requests to share a batch with, milliseconds."""
     seconds: float = 60.0
